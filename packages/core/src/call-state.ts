@@ -1,0 +1,99 @@
+import type { Call, ContextKey, Protocol, RequestFacts, Side } from './call.js';
+import { MeshError } from './errors.js';
+import type { Headers } from './headers.js';
+
+/** What {@link CallState} is made of. */
+export interface CallInit {
+  /** Which side of the call we are. */
+  readonly side: Side;
+  /** What it speaks. */
+  readonly protocol: Protocol;
+  /** What a policy may decide on. */
+  readonly facts: RequestFacts;
+  /** Request headers. */
+  readonly headers: Headers;
+  /** Cluster it goes to. */
+  readonly cluster?: string | undefined;
+  /** The inbound call in whose handler it was made. */
+  readonly parent?: Call | undefined;
+  /** Low-cardinality name, where it is known at once. */
+  readonly operation?: string | undefined;
+  /** Told when somebody cancels the call; the adapter tears the wire down. */
+  readonly onCancel: (reason: MeshError) => void;
+}
+
+/** The {@link Call} of every adapter: one object per call, everything rare is lazy. */
+export class CallState implements Call {
+  readonly side: Side;
+  readonly protocol: Protocol;
+  readonly facts: RequestFacts;
+  readonly headers: Headers;
+  readonly cluster: string | undefined;
+  readonly parent: Call | undefined;
+  operation: string | undefined;
+  #deadlineMs = Number.POSITIVE_INFINITY;
+  #controller: AbortController | undefined;
+  #values: Map<ContextKey<unknown>, unknown> | undefined;
+  #isDone = false;
+  readonly #onCancel: (reason: MeshError) => void;
+
+  /** @param init - Facts and storage of the call. */
+  constructor(init: CallInit) {
+    this.side = init.side;
+    this.protocol = init.protocol;
+    this.facts = init.facts;
+    this.headers = init.headers;
+    this.cluster = init.cluster;
+    this.parent = init.parent;
+    this.operation = init.operation;
+    this.#onCancel = init.onCancel;
+  }
+
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  get isDone(): boolean {
+    return this.#isDone;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#isDone) this.#controller.abort(leftBehind());
+    }
+    return this.#controller.signal;
+  }
+
+  tightenDeadline(deadlineMs: number): void {
+    if (deadlineMs < this.#deadlineMs) this.#deadlineMs = deadlineMs;
+  }
+
+  cancel(reason: MeshError): void {
+    if (this.#isDone) return;
+    this.finish(reason);
+    this.#onCancel(reason);
+  }
+
+  /** For the adapter: the call has ended; aborts the signal if it ended early. */
+  finish(reason: MeshError | undefined): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    if (reason !== undefined) this.#controller?.abort(reason);
+  }
+
+  get<T>(key: ContextKey<T>): T | undefined {
+    const own = this.#values?.get(key);
+    if (own !== undefined) return own as T;
+    return key.isCarried ? this.parent?.get(key) : undefined;
+  }
+
+  set<T>(key: ContextKey<T>, value: T): void {
+    this.#values ??= new Map();
+    this.#values.set(key, value);
+  }
+}
+
+function leftBehind(): MeshError {
+  return new MeshError('INMESH_ERR_CANCELLED', 'the call has ended');
+}

@@ -1,0 +1,95 @@
+import type { MeshError } from './errors.js';
+import type { Headers } from './headers.js';
+import type { ConnectionFacts } from './peer.js';
+import type { StatusCode } from './status.js';
+
+/** The seat of a call: we call (`client`, outbound) or are called (`server`, inbound). */
+export type Side = 'client' | 'server';
+
+/** What a call speaks. */
+export type Protocol = 'http1' | 'http2' | 'grpc';
+
+/** Facts of a request that a policy may decide on. They do not change after a decision was made. */
+export interface RequestFacts {
+  /** Method as sent; `POST` for gRPC. */
+  readonly method: string;
+  /** Normalized path without query and fragment; `/pkg.Service/Method` for gRPC. */
+  readonly path: string;
+  /** Authority or Host, lower case, port included as sent. */
+  readonly authority: string;
+  /** The connection it came on. On the client side, what is known before one is picked: no peer. */
+  readonly connection: ConnectionFacts;
+}
+
+/** Key of a typed value in a call's context. Make one with {@link contextKey}. */
+export interface ContextKey<T> {
+  /** For logs. */
+  readonly name: string;
+  /** Whether an outbound call sees the value of the inbound call it is made from. */
+  readonly isCarried: boolean;
+  /** Never set; carries the type. */
+  readonly type?: T;
+}
+
+/**
+ * Makes a {@link ContextKey}.
+ *
+ * @param options - `carried: true` lets outbound calls see the value of the inbound call they are made from.
+ */
+export function contextKey<T>(name: string, options: { readonly carried?: boolean } = {}): ContextKey<T> {
+  return Object.freeze({ name, isCarried: options.carried ?? false });
+}
+
+/** One logical request, neutral of protocol, never its payload. */
+export interface Call {
+  /** Which side of it we are. */
+  readonly side: Side;
+  /** What it speaks. */
+  readonly protocol: Protocol;
+  /** What a policy may decide on. */
+  readonly facts: RequestFacts;
+  /** Request headers (metadata for gRPC); writes reach the wire or the handler. */
+  readonly headers: Headers;
+  /** Cluster it goes to; `undefined` on the server. */
+  readonly cluster: string | undefined;
+  /** The inbound call in whose handler this one was made. */
+  readonly parent: Call | undefined;
+  /** Low-cardinality name: the gRPC path, or the route of the framework once it is known. */
+  operation: string | undefined;
+  /** Absolute end on the monotonic clock, in milliseconds; `Infinity` if none. */
+  readonly deadlineMs: number;
+  /** Brings the deadline forward; a later one is ignored. */
+  tightenDeadline(deadlineMs: number): void;
+  /** Aborts when the call ends early. Made when first read: costs nothing unless asked for. */
+  readonly signal: AbortSignal;
+  /** Whether it was cancelled or has ended. */
+  readonly isDone: boolean;
+  /** Ends the call early, on both sides of the wire. */
+  cancel(reason: MeshError): void;
+  /** Typed value of this call, or, for carried keys, of its parent. */
+  get<T>(key: ContextKey<T>): T | undefined;
+  /** Sets a typed value. */
+  set<T>(key: ContextKey<T>, value: T): void;
+}
+
+/** Head of a reply. */
+export interface ReplyHead {
+  /** HTTP status; 200 for gRPC. */
+  readonly httpStatus: number;
+  /** gRPC status where the head already tells it (a trailers-only reply). */
+  readonly grpcStatus: StatusCode | undefined;
+  /** Reply headers; writes reach the wire or the caller. */
+  readonly headers: Headers;
+}
+
+/** How a call ended. */
+export interface CallEnd {
+  /** Canonical status. */
+  readonly status: StatusCode;
+  /** HTTP status, 0 if no head was seen. */
+  readonly httpStatus: number;
+  /** Why it failed, where it did not end normally. */
+  readonly error: MeshError | undefined;
+  /** Whether Inmesh answered by itself. */
+  readonly isLocalReply: boolean;
+}

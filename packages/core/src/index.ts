@@ -1,0 +1,60 @@
+export {
+  type Call,
+  type CallEnd,
+  type ContextKey,
+  contextKey,
+  type Protocol,
+  type ReplyHead,
+  type RequestFacts,
+  type Side,
+} from './call.js';
+export { CallContext } from './call-context.js';
+export { type CallInit, CallState } from './call-state.js';
+export {
+  type ErrorSpec,
+  errorSpecs,
+  isMeshError,
+  MeshError,
+  type MeshErrorCode,
+  type MeshErrorOptions,
+  type Reached,
+  type RetryHint,
+} from './errors.js';
+export { FlatHeaders, type Headers } from './headers.js';
+export type { Halt, Layer, LocalReply, Phases, Target, Verdict } from './layer.js';
+export { linkSignal } from './link-signal.js';
+export { type LiveCall, LiveCalls } from './live-calls.js';
+export { type LogFields, type Logger, silentLogger } from './logger.js';
+export { type ConnectionFacts, type PeerIdentity, plainIp } from './peer.js';
+export { checkOrder, compile, insertLayers, type LayerFault, type Plan, type PlanRun } from './plan.js';
+export type {
+  AuthorizationPolicy,
+  Origin,
+  PolicyAction,
+  PolicyCondition,
+  PolicyOperation,
+  PolicyRule,
+  PolicySource,
+} from './policy.js';
+export { createTimer, type Runtime, sleepOn, type Timer } from './runtime.js';
+export {
+  type Cluster,
+  type Endpoint,
+  findCluster,
+  meshName,
+  type MtlsMode,
+  type Snapshot,
+  type Workload,
+} from './snapshot.js';
+export { parseSpiffeId, parseTrustDomain, type SpiffeId, workloadSpiffeId } from './spiffe-id.js';
+export { createStack, type LiveStack, type Stack, StackHolder } from './stack.js';
+export {
+  grpcStatusNumber,
+  httpStatusOf,
+  type StatusCode,
+  statusFromGrpcNumber,
+  statusFromHttp,
+} from './status.js';
+export { systemRuntime } from './system-runtime.js';
+export { TimerWheel } from './timer-wheel.js';
+export { type Watch, type WatchListener, WatchSource, type WatchState } from './watch.js';

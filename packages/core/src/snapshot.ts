@@ -1,0 +1,76 @@
+import type { AuthorizationPolicy } from './policy.js';
+import type { SpiffeId } from './spiffe-id.js';
+
+/** What listeners accept: only mTLS, mTLS and plaintext, or only plaintext. */
+export type MtlsMode = 'strict' | 'permissive' | 'disable';
+
+/** Who we are. */
+export interface Workload {
+  /** Service name. */
+  readonly service: string;
+  /** Namespace. */
+  readonly namespace: string;
+  /** Own trust domain. */
+  readonly trustDomain: string;
+  /** Labels that policies select by. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** One address of a cluster. */
+export interface Endpoint {
+  /** IP address or DNS name. */
+  readonly host: string;
+  /** TCP port. */
+  readonly port: number;
+}
+
+/** A service we call by a mesh name. */
+export interface Cluster {
+  /** Canonical name: `orders`, or `orders.billing` for another namespace. */
+  readonly name: string;
+  /** Identities its endpoints may have; never empty, there is no "any". */
+  readonly identities: readonly SpiffeId[];
+  /** Its endpoints. */
+  readonly endpoints: readonly Endpoint[];
+}
+
+/** The configuration in force: frozen, replaced as a whole. */
+export interface Snapshot {
+  /** Grows with each change. */
+  readonly version: number;
+  /** Who we are. */
+  readonly workload: Workload;
+  /** What listeners accept. */
+  readonly mtls: MtlsMode;
+  /** Clusters by name. */
+  readonly clusters: ReadonlyMap<string, Cluster>;
+  /** Policies of every source, not yet selected for this workload. */
+  readonly policies: readonly AuthorizationPolicy[];
+}
+
+/**
+ * Mesh name of a host: lower case, without trailing dot and port. `undefined` if it cannot be one.
+ * `host` may be `orders`, `Orders.`, `orders:8080`, `orders.billing`.
+ */
+export function meshName(host: string): string | undefined {
+  let end = host.length;
+  const colon = host.lastIndexOf(':');
+  if (colon !== -1) {
+    if (host.indexOf(':') !== colon) return undefined;
+    end = colon;
+  }
+  if (host.charCodeAt(end - 1) === 46) end--;
+  return end === 0 ? undefined : host.slice(0, end).toLowerCase();
+}
+
+/** The cluster that `host` names, for a caller in `namespace`; `undefined` passes through. */
+export function findCluster(snapshot: Snapshot, host: string): Cluster | undefined {
+  const exact = snapshot.clusters.get(host);
+  if (exact !== undefined) return exact;
+  const name = meshName(host);
+  if (name === undefined) return undefined;
+  const found = snapshot.clusters.get(name);
+  if (found !== undefined) return found;
+  const suffix = `.${snapshot.workload.namespace}`;
+  return name.endsWith(suffix) ? snapshot.clusters.get(name.slice(0, -suffix.length)) : undefined;
+}

@@ -1,0 +1,129 @@
+import { linkSignal } from './link-signal.js';
+import { MeshError } from './errors.js';
+
+/** State of a {@link Watch}. */
+export type WatchState<T> =
+  | { readonly kind: 'pending'; readonly error: unknown }
+  | { readonly kind: 'ready'; readonly value: T; readonly version: number; readonly error: unknown }
+  | { readonly kind: 'gone'; readonly error: MeshError };
+
+/** Called with each state of a {@link Watch}. */
+export type WatchListener<T> = (state: WatchState<T>) => void;
+
+/**
+ * A current value and its changes. It keeps the last good value through failures, and can withdraw it.
+ */
+export interface Watch<T> {
+  /** The state now. */
+  readonly state: WatchState<T>;
+  /**
+   * The value now.
+   *
+   * @throws MeshError `INMESH_ERR_IDENTITY_GONE` or what the source withdrew it with, unless it is ready.
+   */
+  current(): T;
+  /** Resolves with the first value; rejects when it is gone for good or the signal aborts. */
+  ready(signal?: AbortSignal): Promise<T>;
+  /**
+   * Calls `listener` with the state now and after each change: in order, never re-entrantly, never after the
+   * returned function was called.
+   */
+  subscribe(listener: WatchListener<T>): () => void;
+}
+
+/** The writing end of a {@link Watch}. */
+export class WatchSource<T> implements Watch<T> {
+  #state: WatchState<T> = { kind: 'pending', error: undefined };
+  #version = 0;
+  readonly #listeners = new Set<{ readonly notify: WatchListener<T> }>();
+  readonly #queue: (() => void)[] = [];
+  #isDraining = false;
+
+  get state(): WatchState<T> {
+    return this.#state;
+  }
+
+  current(): T {
+    const state = this.#state;
+    if (state.kind === 'ready') return state.value;
+    if (state.kind === 'gone') throw state.error;
+    throw new MeshError('INMESH_ERR_IDENTITY_GONE', 'no value yet: the source is still starting', {
+      cause: state.error,
+    });
+  }
+
+  ready(signal?: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const aborter = new AbortController();
+      const unlink = linkSignal(signal, aborter);
+      let isSettled = false;
+      let unsubscribe: () => void = () => {};
+      const settle = (finish: () => void): void => {
+        if (isSettled) return;
+        isSettled = true;
+        unlink();
+        unsubscribe();
+        finish();
+      };
+      aborter.signal.addEventListener('abort', () => settle(() => reject(aborter.signal.reason as Error)));
+      if (aborter.signal.aborted) {
+        settle(() => reject(aborter.signal.reason as Error));
+        return;
+      }
+      unsubscribe = this.subscribe((state) => {
+        if (state.kind === 'ready') settle(() => resolve(state.value));
+        else if (state.kind === 'gone') settle(() => reject(state.error));
+      });
+      if (isSettled) unsubscribe();
+    });
+  }
+
+  subscribe(listener: WatchListener<T>): () => void {
+    const entry = { notify: listener };
+    this.#listeners.add(entry);
+    this.#enqueue(this.#state, entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** Publishes a new value. */
+  set(value: T): void {
+    this.#version++;
+    this.#publish({ kind: 'ready', value, version: this.#version, error: undefined });
+  }
+
+  /** Records a failure; the last good value stays. */
+  fail(error: unknown): void {
+    const state = this.#state;
+    if (state.kind === 'ready') this.#publish({ ...state, error });
+    else if (state.kind === 'pending') this.#publish({ kind: 'pending', error });
+  }
+
+  /** Withdraws the value: identity expired, revoked or closed. A later {@link set} brings one back. */
+  withdraw(error: MeshError): void {
+    this.#publish({ kind: 'gone', error });
+  }
+
+  #publish(state: WatchState<T>): void {
+    this.#state = state;
+    for (const entry of this.#listeners) this.#enqueue(state, entry);
+  }
+
+  #enqueue(state: WatchState<T>, entry: { readonly notify: WatchListener<T> }): void {
+    this.#queue.push(() => {
+      if (this.#listeners.has(entry)) entry.notify(state);
+    });
+    this.#drain();
+  }
+
+  #drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next();
+    } finally {
+      this.#isDraining = false;
+      // A listener that throws must not swallow what was queued behind it.
+      if (this.#queue.length > 0) queueMicrotask(() => this.#drain());
+    }
+  }
+}
