@@ -105,25 +105,32 @@ export class WatchSource<T> implements Watch<T> {
 
   #publish(state: WatchState<T>): void {
     this.#state = state;
-    for (const entry of this.#listeners) this.#enqueue(state, entry);
-  }
-
-  #enqueue(state: WatchState<T>, entry: { readonly notify: WatchListener<T> }): void {
-    this.#queue.push(() => {
-      if (this.#listeners.has(entry)) entry.notify(state);
-    });
+    for (const entry of this.#listeners) this.#queue.push(() => this.#notify(state, entry));
     this.#drain();
   }
 
+  #enqueue(state: WatchState<T>, entry: { readonly notify: WatchListener<T> }): void {
+    this.#queue.push(() => this.#notify(state, entry));
+    this.#drain();
+  }
+
+  #notify(state: WatchState<T>, entry: { readonly notify: WatchListener<T> }): void {
+    if (this.#listeners.has(entry)) entry.notify(state);
+  }
+
+  /** A listener that throws does not keep a state from the others; the first error surfaces at the end. */
   #drain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
-    try {
-      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next();
-    } finally {
-      this.#isDraining = false;
-      // A listener that throws must not swallow what was queued behind it.
-      if (this.#queue.length > 0) queueMicrotask(() => this.#drain());
+    const errors: unknown[] = [];
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      try {
+        next();
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    this.#isDraining = false;
+    if (errors.length > 0) throw errors[0];
   }
 }
