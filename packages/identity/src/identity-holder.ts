@@ -1,0 +1,73 @@
+import { createTimer, MeshError, type Runtime, WatchSource } from '@inmesh/core';
+import type { IdentityOrigin, IdentitySnapshot, TrustBundle, X509Svid } from './identity.js';
+import { checkOwnSvid } from './svid.js';
+
+/** Longest delay that is armed at once; a certificate that lives longer is looked at again. */
+const longestMs = 86_400_000;
+
+function hasLostAuthority(before: ReadonlyMap<string, TrustBundle>, after: ReadonlyMap<string, TrustBundle>): boolean {
+  for (const [trustDomain, bundle] of before) {
+    const now = after.get(trustDomain)?.authorities ?? [];
+    if (bundle.authorities.some((old) => !now.some((der) => der.equals(old)))) return true;
+  }
+  return false;
+}
+
+/**
+ * What all sources share: counts generations and trust epochs, validates before it publishes, and withdraws the
+ * identity at the end of its validity (fail closed).
+ */
+export class IdentityHolder extends WatchSource<IdentitySnapshot> {
+  readonly #runtime: Runtime;
+  readonly #origin: IdentityOrigin;
+  readonly #expiry = createTimer(() => this.#checkExpiry());
+  #last: IdentitySnapshot | undefined;
+
+  /** @param origin - Where its identities come from. */
+  constructor(runtime: Runtime, origin: IdentityOrigin) {
+    super();
+    this.#runtime = runtime;
+    this.#origin = origin;
+  }
+
+  /**
+   * Validates and publishes.
+   *
+   * @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID`; what was published before stays.
+   */
+  publish(svid: X509Svid, bundles: ReadonlyMap<string, TrustBundle>): void {
+    checkOwnSvid(svid, bundles, this.#runtime.wallMs());
+    const last = this.#last;
+    const lost = last !== undefined && hasLostAuthority(last.bundles, bundles);
+    const snapshot: IdentitySnapshot = Object.freeze({
+      generation: (last?.generation ?? 0) + 1,
+      trustEpoch: (last?.trustEpoch ?? 0) + (lost ? 1 : 0),
+      svid,
+      bundles: new Map(bundles),
+      origin: this.#origin,
+    });
+    this.#last = snapshot;
+    this.#armExpiry(svid);
+    this.set(snapshot);
+  }
+
+  /** Stops the expiry timer. */
+  stop(): void {
+    this.#runtime.disarm(this.#expiry);
+  }
+
+  #armExpiry(svid: X509Svid): void {
+    this.#runtime.arm(this.#expiry, Math.min(svid.notAfterMs - this.#runtime.wallMs(), longestMs));
+  }
+
+  #checkExpiry(): void {
+    const svid = this.#last?.svid;
+    if (svid === undefined) return;
+    if (this.#runtime.wallMs() < svid.notAfterMs) this.#armExpiry(svid);
+    else {
+      this.withdraw(
+        new MeshError('INMESH_ERR_IDENTITY_GONE', `the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()} and was not renewed`),
+      );
+    }
+  }
+}
