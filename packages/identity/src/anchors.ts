@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import type { TrustBundle } from './identity.js';
 import { type Certificate, parseCertificate } from './certificate.js';
 import { encode, integer, oid, sequence, time } from './der.js';
+import type { TrustBundle } from './identity.js';
 import { pemOfCertificate } from './pem.js';
 
 const ecdsaWithSha256 = sequence(oid('1.2.840.10045.4.3.2'));
@@ -52,7 +52,8 @@ function groupAuthorities(bundles: Iterable<TrustBundle>): Group[] {
 }
 
 function crossExtensions({ authority, trustDomains }: Group, anchorKeyId: Buffer): Buffer {
-  const constraints = authority.pathLength === undefined ? [isTrue] : [isTrue, integer(Buffer.from([authority.pathLength]))];
+  const constraints =
+    authority.pathLength === undefined ? [isTrue] : [isTrue, integer(Buffer.from([authority.pathLength]))];
   const mayCrl = authority.keyUsage === undefined || authority.keyUsage.crlSign;
   const permitted = trustDomains.map((name) => sequence(encode(0x86, Buffer.from(name, 'latin1'))));
   const list = [

@@ -80,13 +80,17 @@ function readUris(extension: Extension | undefined): string[] {
     const name = names.next();
     if (name.tag !== 0x86) continue;
     // A NUL or a blank inside would read differently elsewhere (CVE-2021-44531 family).
-    for (const octet of name.content) if (octet < 0x21 || octet > 0x7e) throw broken('a URI SAN has a byte outside 0x21-0x7e');
+    for (const octet of name.content)
+      if (octet < 0x21 || octet > 0x7e) throw broken('a URI SAN has a byte outside 0x21-0x7e');
     uris.push(name.content.toString('latin1'));
   }
   return uris;
 }
 
-function readBasicConstraints(extension: Extension | undefined): { isCa: boolean; pathLength: number | undefined } {
+function readBasicConstraints(extension: Extension | undefined): {
+  isCa: boolean;
+  pathLength: number | undefined;
+} {
   if (extension === undefined) return { isCa: false, pathLength: undefined };
   const outer = new DerReader(extension.value);
   const inner = outer.enter(0x30);
@@ -138,7 +142,10 @@ export function parseCertificate(der: Buffer): Certificate {
   outer.finish();
   const version = tbs.peek() === 0xa0 ? readSmallInteger(tbs.enter(0xa0).next(0x02)) : 0;
   if (version !== 2) throw broken('it is not X.509 v3');
-  const serial = tbs.next(0x02).content.toString('hex').replace(/^0+(?=.)/, '');
+  const serial = tbs
+    .next(0x02)
+    .content.toString('hex')
+    .replace(/^0+(?=.)/, '');
   if (!tbs.next(0x30).full.equals(algorithm.full)) throw broken('its two signature algorithms differ');
   const issuer = tbs.next(0x30).full;
   const validity = tbs.enter(0x30);
@@ -191,7 +198,11 @@ export function checkLeaf(certificate: Certificate): SpiffeId {
   try {
     id = parseSpiffeId(uri);
   } catch (error) {
-    throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', `certificate refused: its URI SAN is no SPIFFE ID: ${(error as Error).message}`, { cause: error });
+    throw new MeshError(
+      'INMESH_ERR_CERTIFICATE_INVALID',
+      `certificate refused: its URI SAN is no SPIFFE ID: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
   if (id.path === '') throw broken('a leaf needs a SPIFFE ID with a path');
   if (certificate.isCa) throw broken('a leaf must not be a CA');
@@ -199,7 +210,8 @@ export function checkLeaf(certificate: Certificate): SpiffeId {
   if (usage === undefined) throw broken('key usage is missing');
   if (!usage.isCritical) throw broken('key usage is not critical');
   if (!usage.digitalSignature) throw broken('key usage lacks digitalSignature');
-  if (usage.keyCertSign || usage.crlSign) throw broken('a leaf must not sign certificates or revocation lists');
+  if (usage.keyCertSign || usage.crlSign)
+    throw broken('a leaf must not sign certificates or revocation lists');
   const extended = certificate.extendedKeyUsage;
   if (extended !== undefined && !(extended.includes(serverAuth) && extended.includes(clientAuth))) {
     throw broken('extended key usage needs both serverAuth and clientAuth');

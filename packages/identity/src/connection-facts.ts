@@ -23,7 +23,9 @@ function mark(socket: Socket, facts: ConnectionFacts): ConnectionFacts {
   return facts;
 }
 
-function addresses(socket: Socket): Pick<ConnectionFacts, 'remoteIp' | 'remotePort' | 'localIp' | 'localPort'> {
+function addresses(
+  socket: Socket,
+): Pick<ConnectionFacts, 'remoteIp' | 'remotePort' | 'localIp' | 'localPort'> {
   return {
     remoteIp: plainIp(socket.remoteAddress ?? ''),
     remotePort: socket.remotePort ?? 0,
@@ -34,7 +36,10 @@ function addresses(socket: Socket): Pick<ConnectionFacts, 'remoteIp' | 'remotePo
 
 /** Makes and attaches the facts of a plaintext connection: it has no peer identity. */
 export function plaintextFacts(socket: Socket): ConnectionFacts {
-  return connectionFacts(socket) ?? mark(socket, { peer: undefined, isEncrypted: false, ...addresses(socket), sni: '' });
+  return (
+    connectionFacts(socket) ??
+    mark(socket, { peer: undefined, isEncrypted: false, ...addresses(socket), sni: '' })
+  );
 }
 
 /** Identity of a leaf certificate. @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID` */
@@ -56,10 +61,12 @@ export function peerOf(certificate: Certificate, trustEpoch: number): PeerIdenti
  */
 export function securedFacts(socket: TLSSocket, trustEpoch: number): ConnectionFacts {
   if (!socket.authorized) throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer is not authorized');
-  if (socket.isSessionReused()) throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer resumed a session');
+  if (socket.isSessionReused())
+    throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer resumed a session');
   // Once only: the call consumes the chain.
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer has no certificate');
+  if (certificate === undefined)
+    throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer has no certificate');
   const { servername } = socket as { servername?: string | false };
   return mark(socket, {
     peer: peerOf(parseCertificate(certificate.raw), trustEpoch),

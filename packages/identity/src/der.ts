@@ -118,15 +118,16 @@ export function readTime(value: DerValue): number {
   const text = value.content.toString('latin1');
   const isUtc = value.tag === 0x17;
   if (!isUtc && value.tag !== 0x18) throw bad('time');
-  const match = (isUtc ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/).exec(
-    text,
-  );
+  const match = (
+    isUtc ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+  ).exec(text);
   if (match === null) throw bad('time');
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
   const century = isUtc ? (year < 50 ? 2000 : 1900) : 0;
   const ms = Date.UTC(century + year, month - 1, day, hour, minute, second);
   const check = new Date(ms);
-  if (check.getUTCMonth() !== month - 1 || check.getUTCDate() !== day || check.getUTCHours() !== hour) throw bad('time');
+  if (check.getUTCMonth() !== month - 1 || check.getUTCDate() !== day || check.getUTCHours() !== hour)
+    throw bad('time');
   return ms;
 }
 
@@ -153,7 +154,8 @@ export function oid(dotted: string): Buffer {
   const octets = [first * 40 + second];
   for (const part of rest) {
     const septets = [part & 0x7f];
-    for (let high = Math.floor(part / 128); high > 0; high = Math.floor(high / 128)) septets.unshift(0x80 | (high & 0x7f));
+    for (let high = Math.floor(part / 128); high > 0; high = Math.floor(high / 128))
+      septets.unshift(0x80 | (high & 0x7f));
     octets.push(...septets);
   }
   return encode(0x06, Buffer.from(octets));

@@ -45,34 +45,51 @@ function checkPeer(options: SecureOptions, certificate: PeerCertificate): MeshEr
   } catch (error) {
     found = `none (${error instanceof Error ? error.message : String(error)})`;
   }
-  return new MeshError('INMESH_ERR_PEER_IDENTITY', `${cluster} at ${address} proved the identity ${found}, expected ${expectedText(expect)}`, {
-    details: { cluster, address, found, expected: expect.map((id) => id.uri) },
-  });
+  return new MeshError(
+    'INMESH_ERR_PEER_IDENTITY',
+    `${cluster} at ${address} proved the identity ${found}, expected ${expectedText(expect)}`,
+    {
+      details: { cluster, address, found, expected: expect.map((id) => id.uri) },
+    },
+  );
 }
 
 /** Codes of OpenSSL's verification: the chain does not end in a bundle of the peer's trust domain. */
-const verification = /^(?:UNABLE_TO_|CERT_|SELF_SIGNED|DEPTH_ZERO|INVALID_|PATH_LENGTH|UNSPECIFIED|HOSTNAME_MISMATCH|ERR_TLS_CERT)/;
+const verification =
+  /^(?:UNABLE_TO_|CERT_|SELF_SIGNED|DEPTH_ZERO|INVALID_|PATH_LENGTH|UNSPECIFIED|HOSTNAME_MISMATCH|ERR_TLS_CERT)/;
 
 function translate(error: unknown, options: SecureOptions, isSecuring: boolean): MeshError {
   if (isMeshError(error)) return error;
   const { cluster, address, expect } = options;
   const { code = '', message = '' } = error as NodeJS.ErrnoException;
   if (verification.test(code)) {
-    return new MeshError('INMESH_ERR_PEER_IDENTITY', `${cluster} at ${address} has a certificate that no trust bundle vouches for (${code}), expected ${expectedText(expect)}`, {
-      cause: error,
-      details: { cluster, address, expected: expect.map((id) => id.uri) },
-    });
+    return new MeshError(
+      'INMESH_ERR_PEER_IDENTITY',
+      `${cluster} at ${address} has a certificate that no trust bundle vouches for (${code}), expected ${expectedText(expect)}`,
+      {
+        cause: error,
+        details: { cluster, address, expected: expect.map((id) => id.uri) },
+      },
+    );
   }
   if (isSecuring) {
-    return new MeshError('INMESH_ERR_PEER_REFUSED', `${cluster} at ${address} ended the TLS handshake: ${code || message}`, {
+    return new MeshError(
+      'INMESH_ERR_PEER_REFUSED',
+      `${cluster} at ${address} ended the TLS handshake: ${code || message}`,
+      {
+        cause: error,
+        details: { cluster, address },
+      },
+    );
+  }
+  return new MeshError(
+    'INMESH_ERR_CONNECT_FAILED',
+    `cannot connect to ${cluster} at ${address}: ${code || message}`,
+    {
       cause: error,
       details: { cluster, address },
-    });
-  }
-  return new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster} at ${address}: ${code || message}`, {
-    cause: error,
-    details: { cluster, address },
-  });
+    },
+  );
 }
 
 class MeshDialer implements Dialer {
@@ -133,9 +150,13 @@ class MeshDialer implements Dialer {
     };
     const timer = createTimer(() =>
       finish(
-        new MeshError('INMESH_ERR_CONNECT_TIMEOUT', `${options.cluster} at ${options.address} was not connected and secured within ${options.timeoutMs ?? 0} ms`, {
-          details: { cluster: options.cluster, address: options.address },
-        }),
+        new MeshError(
+          'INMESH_ERR_CONNECT_TIMEOUT',
+          `${options.cluster} at ${options.address} was not connected and secured within ${options.timeoutMs ?? 0} ms`,
+          {
+            details: { cluster: options.cluster, address: options.address },
+          },
+        ),
       ),
     );
     this.#cancels.add(cancel);
@@ -146,7 +167,13 @@ class MeshDialer implements Dialer {
       try {
         secured = this.#handshake(socket, options, servername, finish);
       } catch (error) {
-        finish(isMeshError(error) ? error : new MeshError('INMESH_ERR_INTERNAL', 'the TLS handshake could not be started', { cause: error }));
+        finish(
+          isMeshError(error)
+            ? error
+            : new MeshError('INMESH_ERR_INTERNAL', 'the TLS handshake could not be started', {
+                cause: error,
+              }),
+        );
       }
     };
     // The handshake begins after TCP connect, with the identity in force then. `connecting` is false for a
@@ -156,7 +183,12 @@ class MeshDialer implements Dialer {
     return cancel;
   }
 
-  #handshake(socket: Socket, options: SecureOptions, servername: string, finish: (error: MeshError | undefined) => void): TLSSocket {
+  #handshake(
+    socket: Socket,
+    options: SecureOptions,
+    servername: string,
+    finish: (error: MeshError | undefined) => void,
+  ): TLSSocket {
     const { runtime, logger } = this.#options;
     const snapshot = this.#identity();
     const secured = connect({
@@ -169,7 +201,8 @@ class MeshDialer implements Dialer {
     });
     const fail = (error: unknown): void => {
       const mapped = translate(error, options, true);
-      if (mapped.code === 'INMESH_ERR_PEER_IDENTITY') logger.warn({ error: mapped, ...mapped.details }, 'peer has another identity');
+      if (mapped.code === 'INMESH_ERR_PEER_IDENTITY')
+        logger.warn({ error: mapped, ...mapped.details }, 'peer has another identity');
       finish(mapped);
     };
     secured.on('error', fail);
@@ -178,7 +211,10 @@ class MeshDialer implements Dialer {
       try {
         const { peer } = securedFacts(secured, snapshot.trustEpoch);
         if (peer === undefined || !options.expect.some((id) => id.uri === peer.id.uri)) {
-          throw new MeshError('INMESH_ERR_PEER_IDENTITY', `${options.cluster} at ${options.address} proved ${peer?.id.uri ?? 'no identity'}, expected ${expectedText(options.expect)}`);
+          throw new MeshError(
+            'INMESH_ERR_PEER_IDENTITY',
+            `${options.cluster} at ${options.address} proved ${peer?.id.uri ?? 'no identity'}, expected ${expectedText(options.expect)}`,
+          );
         }
         cutAt(secured, Math.min(peer.notAfterMs, snapshot.svid.notAfterMs), runtime);
         finish(undefined);

@@ -47,7 +47,9 @@ class FileSource extends IdentityHolder implements IdentitySource {
   async #poll(): Promise<void> {
     const { certFile, keyFile, caFile, logger, runtime } = this.#options;
     try {
-      const [cert, key, ca] = await Promise.all([certFile, keyFile, caFile].map((file) => readFile(file, 'utf8')));
+      const [cert, key, ca] = await Promise.all(
+        [certFile, keyFile, caFile].map((file) => readFile(file, 'utf8')),
+      );
       if (this.#isClosed || cert === undefined || key === undefined || ca === undefined) return;
       const content = [cert, key, ca].join('\0');
       if (content !== this.#applied) {
@@ -56,7 +58,10 @@ class FileSource extends IdentityHolder implements IdentitySource {
         this.publish(svid, new Map([[trustDomain, loadBundle(trustDomain, ca)]]));
         this.#applied = content;
         this.#complaint = '';
-        logger.info({ id: svid.id.uri, serial: svid.serial, notAfter: new Date(svid.notAfterMs).toISOString() }, 'identity files loaded');
+        logger.info(
+          { id: svid.id.uri, serial: svid.serial, notAfter: new Date(svid.notAfterMs).toISOString() },
+          'identity files loaded',
+        );
       }
     } catch (error) {
       this.#complain(error);
@@ -68,14 +73,21 @@ class FileSource extends IdentityHolder implements IdentitySource {
     if (this.#isClosed) return;
     const { certFile, keyFile, caFile, logger } = this.#options;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    const error = new MeshError('INMESH_ERR_IDENTITY_FILES', `identity files ${certFile}, ${keyFile}, ${caFile}: ${reason}`, {
-      cause,
-    });
+    const error = new MeshError(
+      'INMESH_ERR_IDENTITY_FILES',
+      `identity files ${certFile}, ${keyFile}, ${caFile}: ${reason}`,
+      {
+        cause,
+      },
+    );
     this.fail(error);
     // The same complaint every second would bury the log.
     if (reason === this.#complaint) return;
     this.#complaint = reason;
-    logger.warn({ error, code: isMeshError(cause) ? cause.code : error.code }, 'identity files do not fit, last good identity stays');
+    logger.warn(
+      { error, code: isMeshError(cause) ? cause.code : error.code },
+      'identity files do not fit, last good identity stays',
+    );
   }
 }
 

@@ -5,7 +5,10 @@ import { checkOwnSvid } from './svid.js';
 /** Longest delay that is armed at once; a certificate that lives longer is looked at again. */
 const longestMs = 86_400_000;
 
-function hasLostAuthority(before: ReadonlyMap<string, TrustBundle>, after: ReadonlyMap<string, TrustBundle>): boolean {
+function hasLostAuthority(
+  before: ReadonlyMap<string, TrustBundle>,
+  after: ReadonlyMap<string, TrustBundle>,
+): boolean {
   for (const [trustDomain, bundle] of before) {
     const now = after.get(trustDomain)?.authorities ?? [];
     if (bundle.authorities.some((old) => !now.some((der) => der.equals(old)))) return true;
@@ -66,7 +69,10 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
     if (this.#runtime.wallMs() < svid.notAfterMs) this.#armExpiry(svid);
     else {
       this.withdraw(
-        new MeshError('INMESH_ERR_IDENTITY_GONE', `the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()} and was not renewed`),
+        new MeshError(
+          'INMESH_ERR_IDENTITY_GONE',
+          `the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()} and was not renewed`,
+        ),
       );
     }
   }

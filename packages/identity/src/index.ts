@@ -1,6 +1,14 @@
 export { constrainedAnchors } from './anchors.js';
 export { type Certificate, checkLeaf, type KeyUsage, parseCertificate } from './certificate.js';
 export { connectionFacts, plaintextFacts } from './connection-facts.js';
+export { type DevCaOptions, devCaDirectory, type Environment } from './dev-ca.js';
+export {
+  createDevIdentity,
+  type DevIdentityOptions,
+  type DevSvid,
+  type DevWorkload,
+  mintDevSvid,
+} from './dev-identity.js';
 export { clientAlpn, createDialer, type DialerOptions } from './dialer.js';
 export { createFileIdentity, type FileIdentityOptions } from './file-identity.js';
 export type { IdentityOrigin, IdentitySnapshot, IdentitySource, TrustBundle, X509Svid } from './identity.js';
@@ -10,5 +18,5 @@ export {
   type StaticIdentityOptions,
   type StaticIdentitySource,
 } from './static-identity.js';
-export type { DialOptions, Dialer, OnDialed, OnSecure, SecureOptions, TlsFrontEnd } from './tls-contract.js';
+export type { Dialer, DialOptions, OnDialed, OnSecure, SecureOptions, TlsFrontEnd } from './tls-contract.js';
 export { createTlsFrontEnd, serverAlpn, type TlsFrontEndOptions } from './tls-front-end.js';

@@ -38,7 +38,9 @@ function pemBody(pem: string): Buffer {
 }
 
 function keyPemOf(pkcs8: ArrayBuffer): string {
-  const lines = Buffer.from(pkcs8).toString('base64').replaceAll(/(.{64})(?=.)/g, '$1\n');
+  const lines = Buffer.from(pkcs8)
+    .toString('base64')
+    .replaceAll(/(.{64})(?=.)/g, '$1\n');
   return `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`;
 }
 
@@ -80,15 +82,22 @@ export async function mint(request: MintRequest): Promise<Minted> {
       extensions: [
         new x509.BasicConstraintsExtension(isCa, undefined, true),
         ...(usage === 0 ? [] : [new x509.KeyUsagesExtension(usage, true)]),
-        ...(request.extendedKeyUsage === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...request.extendedKeyUsage])]),
+        ...(request.extendedKeyUsage === undefined
+          ? []
+          : [new x509.ExtendedKeyUsageExtension([...request.extendedKeyUsage])]),
         ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names, subject === '')]),
         await x509.SubjectKeyIdentifierExtension.create(pair.publicKey, false, webcrypto),
-        ...(issuer === undefined ? [] : [await x509.AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto)]),
+        ...(issuer === undefined
+          ? []
+          : [await x509.AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto)]),
       ],
     },
     webcrypto,
   );
-  return { certPem: `${certificate.toString('pem')}\n`, keyPem: keyPemOf(await subtle.exportKey('pkcs8', pair.privateKey)) };
+  return {
+    certPem: `${certificate.toString('pem')}\n`,
+    keyPem: keyPemOf(await subtle.exportKey('pkcs8', pair.privateKey)),
+  };
 }
 
 /** Both uses of an SVID: it speaks for a workload as a server and as a client. */

@@ -5,7 +5,8 @@ const block = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICAT
 /** DER of every certificate in `pem`, in order. Empty if there is none. */
 export function certificatesOfPem(pem: string): Buffer[] {
   const found: Buffer[] = [];
-  for (const match of pem.matchAll(block)) found.push(Buffer.from((match[1] ?? '').replaceAll(/\s/g, ''), 'base64'));
+  for (const match of pem.matchAll(block))
+    found.push(Buffer.from((match[1] ?? '').replaceAll(/\s/g, ''), 'base64'));
   const begins = pem.split('-----BEGIN CERTIFICATE-----').length - 1;
   if (begins !== found.length) {
     throw new MeshError(

@@ -28,11 +28,13 @@ export function loadSvid(certPem: string, keyPem: string): X509Svid {
   const chain = certificatesOfPem(certPem);
   const [leafDer] = chain;
   if (leafDer === undefined) throw invalid('there is no certificate in the PEM text');
-  if (chain.length > maxChain) throw invalid(`the chain has ${chain.length} certificates, at most ${maxChain} are allowed`);
+  if (chain.length > maxChain)
+    throw invalid(`the chain has ${chain.length} certificates, at most ${maxChain} are allowed`);
   const leaf = parseCertificate(leafDer);
   const id = checkLeaf(leaf);
   const key = readKey(keyPem);
-  if (!new X509Certificate(leafDer).checkPrivateKey(key)) throw invalid(`the private key does not belong to the certificate of ${id.uri}`);
+  if (!new X509Certificate(leafDer).checkPrivateKey(key))
+    throw invalid(`the private key does not belong to the certificate of ${id.uri}`);
   const pem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
   return Object.freeze({
     id,
@@ -55,10 +57,13 @@ export function loadBundle(trustDomain: string, pem: string): TrustBundle {
   const authorities = certificatesOfPem(pem);
   if (authorities.length === 0) throw invalid(`the trust bundle of ${trustDomain} has no certificate`);
   if (authorities.length > maxAuthorities) {
-    throw invalid(`the trust bundle of ${trustDomain} has ${authorities.length} authorities, at most ${maxAuthorities} are allowed`);
+    throw invalid(
+      `the trust bundle of ${trustDomain} has ${authorities.length} authorities, at most ${maxAuthorities} are allowed`,
+    );
   }
   for (const der of authorities) {
-    if (!parseCertificate(der).isCa) throw invalid(`the trust bundle of ${trustDomain} holds a certificate that is no CA`);
+    if (!parseCertificate(der).isCa)
+      throw invalid(`the trust bundle of ${trustDomain} holds a certificate that is no CA`);
   }
   return Object.freeze({ trustDomain, authorities: Object.freeze(authorities) });
 }
@@ -69,11 +74,20 @@ export function loadBundle(trustDomain: string, pem: string): TrustBundle {
  *
  * @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID` naming what does not fit.
  */
-export function checkOwnSvid(svid: X509Svid, bundles: ReadonlyMap<string, TrustBundle>, wallMs: number): void {
-  if (wallMs >= svid.notAfterMs) throw invalid(`the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()}`);
-  if (wallMs < svid.notBeforeMs) throw invalid(`the certificate of ${svid.id.uri} is not valid before ${new Date(svid.notBeforeMs).toISOString()}`);
+export function checkOwnSvid(
+  svid: X509Svid,
+  bundles: ReadonlyMap<string, TrustBundle>,
+  wallMs: number,
+): void {
+  if (wallMs >= svid.notAfterMs)
+    throw invalid(`the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()}`);
+  if (wallMs < svid.notBeforeMs)
+    throw invalid(
+      `the certificate of ${svid.id.uri} is not valid before ${new Date(svid.notBeforeMs).toISOString()}`,
+    );
   const bundle = bundles.get(svid.id.trustDomain);
-  if (bundle === undefined) throw invalid(`there is no trust bundle for ${svid.id.trustDomain}, the trust domain of ${svid.id.uri}`);
+  if (bundle === undefined)
+    throw invalid(`there is no trust bundle for ${svid.id.trustDomain}, the trust domain of ${svid.id.uri}`);
   const roots = bundle.authorities.map((der) => new X509Certificate(der));
   const [first, ...intermediates] = svid.chain.map((der) => new X509Certificate(der));
   const isIssuer = (issuer: X509Certificate, subject: X509Certificate): boolean =>

@@ -1,4 +1,4 @@
-import { mint, type Minted, type MintRequest, svidUsages } from './mint.js';
+import { type Minted, type MintRequest, mint, svidUsages } from './mint.js';
 
 /** A throwaway authority, in memory. */
 export interface TestCa {
@@ -15,7 +15,10 @@ export interface TestCa {
  *
  * @param wallMs - Wall clock now. @defaultValue the system's
  */
-export async function createTestCa(trustDomain: string, wallMs: number = performance.timeOrigin + performance.now()): Promise<TestCa> {
+export async function createTestCa(
+  trustDomain: string,
+  wallMs: number = performance.timeOrigin + performance.now(),
+): Promise<TestCa> {
   const dayMs = 86_400_000;
   const ca = await mint({
     uris: [`spiffe://${trustDomain}`],

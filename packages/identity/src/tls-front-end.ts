@@ -8,7 +8,13 @@ import type { OnSecure, TlsFrontEnd } from './tls-contract.js';
 import { secureContextOptions } from './tls-options.js';
 
 /** `http/1.1` before `h2`: curl and browsers get HTTP/1.1, gRPC clients offer only `h2`. Istio's names beside them. */
-export const serverAlpn: readonly string[] = Object.freeze(['http/1.1', 'istio-http/1.1', 'h2', 'istio-h2', 'istio']);
+export const serverAlpn: readonly string[] = Object.freeze([
+  'http/1.1',
+  'istio-http/1.1',
+  'h2',
+  'istio-h2',
+  'istio',
+]);
 
 /** What {@link createTlsFrontEnd} needs. */
 export interface TlsFrontEndOptions {
@@ -58,7 +64,9 @@ class FrontEnd implements TlsFrontEnd {
     if (this.#isClosed || snapshot === undefined || this.#pending >= limit) {
       this.#options.logger.warn(
         { remoteIp: plainIp(socket.remoteAddress ?? ''), pending: this.#pending, limit },
-        snapshot === undefined ? 'connection cut: no usable identity' : 'connection cut: too many handshakes or closing',
+        snapshot === undefined
+          ? 'connection cut: no usable identity'
+          : 'connection cut: too many handshakes or closing',
       );
       socket.destroy();
       return;
@@ -105,7 +113,8 @@ class FrontEnd implements TlsFrontEnd {
     }
     try {
       const facts = securedFacts(socket, snapshot.trustEpoch);
-      if (facts.peer === undefined) throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer has no identity');
+      if (facts.peer === undefined)
+        throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer has no identity');
       cutAt(socket, facts.peer.notAfterMs, this.#options.runtime);
       onSecure(socket, facts);
     } catch (error) {
@@ -115,7 +124,10 @@ class FrontEnd implements TlsFrontEnd {
 
   #refuse(socket: TLSSocket, reason: unknown): void {
     const text = reason instanceof Error ? reason.message : String(reason);
-    this.#options.logger.warn({ remoteIp: plainIp(socket.remoteAddress ?? ''), remotePort: socket.remotePort, reason: text }, 'peer refused in the TLS handshake');
+    this.#options.logger.warn(
+      { remoteIp: plainIp(socket.remoteAddress ?? ''), remotePort: socket.remotePort, reason: text },
+      'peer refused in the TLS handshake',
+    );
     socket.destroy();
   }
 }

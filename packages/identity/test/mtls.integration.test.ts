@@ -1,11 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
-import { type ConnectionFacts, type MeshError, parseSpiffeId, silentLogger, systemRuntime } from '@inmesh/core';
+import {
+  type ConnectionFacts,
+  type MeshError,
+  parseSpiffeId,
+  silentLogger,
+  systemRuntime,
+} from '@inmesh/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   clientAlpn,
@@ -94,7 +100,19 @@ describe('TLS front end against foreign clients', () => {
     ]);
     const openssl = spawn(
       'openssl',
-      ['s_client', '-connect', `127.0.0.1:${service.port}`, '-cert', 'c.pem', '-key', 'k.pem', '-CAfile', 'ca.pem', '-quiet', '-verify_return_error'],
+      [
+        's_client',
+        '-connect',
+        `127.0.0.1:${service.port}`,
+        '-cert',
+        'c.pem',
+        '-key',
+        'k.pem',
+        '-CAfile',
+        'ca.pem',
+        '-quiet',
+        '-verify_return_error',
+      ],
       { cwd: dir, stdio: ['pipe', 'pipe', 'ignore'] },
     );
     let text = '';
@@ -116,17 +134,33 @@ describe('TLS front end against foreign clients', () => {
     const next = await ca.issue('/ns/default/sa/orders');
     service.source.update({ ...next, bundles: new Map([['a.test', ca.bundlePem]]) });
     const after = await foreign(service.port, options);
-    expect([before.error, after.error]).toEqual(['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION']);
+    expect([before.error, after.error]).toEqual([
+      'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
+      'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
+    ]);
   });
 
-  it('issues no session ticket', async () => {
+  it('never resumes a saved session', async () => {
     const client = await ca.issue('/ns/default/sa/web');
-    let sessions = 0;
-    const socket = connect({ port: service.port, host: '127.0.0.1', rejectUnauthorized: false, cert: client.certPem, key: client.keyPem });
-    socket.on('session', () => sessions++);
-    socket.resume();
-    await once(socket, 'close');
-    expect(sessions).toBe(0);
+    const options = {
+      port: service.port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      cert: client.certPem,
+      key: client.keyPem,
+    };
+    const sessions: Buffer[] = [];
+    const first = connect(options);
+    first.on('session', (session: Buffer) => sessions.push(session));
+    first.resume();
+    await once(first, 'close');
+    for (const session of sessions) {
+      const again = connect({ ...options, session });
+      again.resume();
+      await once(again, 'secureConnect');
+      expect(again.isSessionReused()).toBe(false);
+      await once(again, 'close');
+    }
   });
 
   const faults: readonly [string, Parameters<TestCa['issue']>[1]][] = [
@@ -156,7 +190,13 @@ describe('TLS front end against foreign clients', () => {
 
   it('lets a federated CA vouch for its own trust domain only (threat 1)', async () => {
     const other = await createTestCa('b.test');
-    const both = await startService(ca, new Map([['a.test', ca.bundlePem], ['b.test', other.bundlePem]]));
+    const both = await startService(
+      ca,
+      new Map([
+        ['a.test', ca.bundlePem],
+        ['b.test', other.bundlePem],
+      ]),
+    );
     const good = await other.issue('/ns/default/sa/web');
     const evil = await other.issue('', { uris: ['spiffe://a.test/ns/default/sa/web'] });
     const served = await foreign(both.port, { cert: good.certPem, key: good.keyPem });
@@ -178,17 +218,37 @@ describe('TLS front end against foreign clients', () => {
 });
 
 describe('dialer', () => {
-  async function dial(expected: string, port = service.port): Promise<{ error: MeshError | undefined; facts: ConnectionFacts | undefined }> {
+  async function dial(
+    expected: string,
+    port = service.port,
+  ): Promise<{ error: MeshError | undefined; facts: ConnectionFacts | undefined }> {
     const web = await ca.issue('/ns/default/sa/web');
-    const source = createStaticIdentity({ ...web, bundles: new Map([['a.test', ca.bundlePem]]), runtime, logger });
+    const source = createStaticIdentity({
+      ...web,
+      bundles: new Map([['a.test', ca.bundlePem]]),
+      runtime,
+      logger,
+    });
     const dialer = createDialer({ source, runtime, logger });
-    cleanups.push(() => source.close(), () => dialer.close());
+    cleanups.push(
+      () => source.close(),
+      () => dialer.close(),
+    );
     return await new Promise((resolve) => {
-      dialer.dial({ host: '127.0.0.1', port, expect: [parseSpiffeId(expected)], alpn: clientAlpn.http1, cluster: 'orders' }, (error, socket) => {
-        const facts = connectionFacts(socket);
-        socket?.destroy();
-        resolve({ error, facts });
-      });
+      dialer.dial(
+        {
+          host: '127.0.0.1',
+          port,
+          expect: [parseSpiffeId(expected)],
+          alpn: clientAlpn.http1,
+          cluster: 'orders',
+        },
+        (error, socket) => {
+          const facts = connectionFacts(socket);
+          socket?.destroy();
+          resolve({ error, facts });
+        },
+      );
     });
   }
 
@@ -209,13 +269,17 @@ describe('dialer', () => {
   it('refuses a server of a foreign CA', async () => {
     const foreignCa = await createTestCa('a.test');
     const impostor = await startService(foreignCa, new Map([['a.test', ca.bundlePem + foreignCa.bundlePem]]));
-    expect((await dial('spiffe://a.test/ns/default/sa/orders', impostor.port)).error?.code).toBe('INMESH_ERR_PEER_IDENTITY');
+    expect((await dial('spiffe://a.test/ns/default/sa/orders', impostor.port)).error?.code).toBe(
+      'INMESH_ERR_PEER_IDENTITY',
+    );
   });
 
   it('says when nobody listens', async () => {
     service.server.close();
     await once(service.server, 'close');
-    expect((await dial('spiffe://a.test/ns/default/sa/orders')).error?.code).toBe('INMESH_ERR_CONNECT_FAILED');
+    expect((await dial('spiffe://a.test/ns/default/sa/orders')).error?.code).toBe(
+      'INMESH_ERR_CONNECT_FAILED',
+    );
   });
 });
 
@@ -225,8 +289,19 @@ describe('identity files', () => {
     cleanups.push(() => rm(dir, { recursive: true }));
     const write = (name: string, text: string): Promise<void> => writeFile(join(dir, name), text);
     const first = await ca.issue('/ns/default/sa/web');
-    await Promise.all([write('c.pem', first.certPem), write('k.pem', first.keyPem), write('ca.pem', ca.bundlePem)]);
-    const source = createFileIdentity({ certFile: join(dir, 'c.pem'), keyFile: join(dir, 'k.pem'), caFile: join(dir, 'ca.pem'), pollMs: 5, runtime, logger });
+    await Promise.all([
+      write('c.pem', first.certPem),
+      write('k.pem', first.keyPem),
+      write('ca.pem', ca.bundlePem),
+    ]);
+    const source = createFileIdentity({
+      certFile: join(dir, 'c.pem'),
+      keyFile: join(dir, 'k.pem'),
+      caFile: join(dir, 'ca.pem'),
+      pollMs: 5,
+      runtime,
+      logger,
+    });
     cleanups.push(() => source.close());
     const { svid, trustEpoch } = await source.ready();
     const next = await createTestCa('a.test');
