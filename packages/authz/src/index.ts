@@ -1,1 +1,6 @@
-export {};
+export { authorize, type AuthorizeOptions } from './authorize.js';
+export type { Decision } from './clause.js';
+export { exactRouter, type RouterEquivalence } from './equivalence.js';
+export { normalizeTarget, type PathNormalization, pathNormalizations, pathOf } from './normalize.js';
+export { compilePolicies, type PolicySet, type PolicySetOptions } from './policy-set.js';
+export { type ParsePolicy, runVectors, type VectorFile, type VectorReport } from './vectors.js';

@@ -25,6 +25,10 @@ export interface PolicySource {
   readonly serviceAccounts?: readonly string[];
   /** Negation of `serviceAccounts`. */
   readonly notServiceAccounts?: readonly string[];
+  /** Trust domains, `*` at one end. */
+  readonly trustDomains?: readonly string[];
+  /** Negation of `trustDomains`. */
+  readonly notTrustDomains?: readonly string[];
   /** Addresses or CIDRs of the TCP peer. */
   readonly ipBlocks?: readonly string[];
   /** Negation of `ipBlocks`. */

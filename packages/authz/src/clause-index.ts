@@ -1,0 +1,74 @@
+import { type Clause, firstSegment } from './clause.js';
+import type { TestInput } from './test-input.js';
+
+/** Below this, walking the list is faster than looking in maps. */
+const linearLimit = 16;
+
+type Bucket = Map<string, Clause[]>;
+
+function file(bucket: Bucket, keys: readonly string[], clause: Clause): void {
+  for (const key of keys) {
+    const filed = bucket.get(key);
+    if (filed === undefined) bucket.set(key, [clause]);
+    else filed.push(clause);
+  }
+}
+
+function findIn(clauses: readonly Clause[] | undefined, input: TestInput): Clause | undefined {
+  if (clauses === undefined) return undefined;
+  for (let i = 0; i < clauses.length; i++) {
+    const clause = clauses[i];
+    if (clause?.matches(input)) return clause;
+  }
+  return undefined;
+}
+
+/** Finds a clause that matches, looking only at those that can. */
+export class ClauseIndex {
+  readonly #all: readonly Clause[];
+  readonly #paths: Bucket = new Map();
+  readonly #segments: Bucket = new Map();
+  readonly #principals: Bucket = new Map();
+  readonly #namespaces: Bucket = new Map();
+  readonly #rest: Clause[] = [];
+
+  /** @param clauses - In order of policies and rules. */
+  constructor(clauses: readonly Clause[]) {
+    this.#all = clauses;
+    if (clauses.length <= linearLimit) return;
+    for (const clause of clauses) {
+      const { paths, segments, principals, namespaces } = clause.keys;
+      if (paths !== undefined) file(this.#paths, paths, clause);
+      else if (segments !== undefined) file(this.#segments, segments, clause);
+      else if (principals !== undefined) file(this.#principals, principals, clause);
+      else if (namespaces !== undefined) file(this.#namespaces, namespaces, clause);
+      else this.#rest.push(clause);
+    }
+  }
+
+  /** How many clauses there are. */
+  get size(): number {
+    return this.#all.length;
+  }
+
+  /** A clause that matches. `key` is the path as clauses of this index file it. */
+  find(input: TestInput, key: string): Clause | undefined {
+    if (this.#all.length <= linearLimit) return findIn(this.#all, input);
+    return findIn(this.#paths.get(key), input)
+      ?? findIn(this.#segments.get(firstSegment(key)), input)
+      ?? this.#findByPeer(input)
+      ?? findIn(this.#rest, input);
+  }
+
+  #findByPeer(input: TestInput): Clause | undefined {
+    const { peer } = input;
+    if (peer === undefined) return undefined;
+    const found = findIn(this.#principals.get(peer.principal), input);
+    if (found !== undefined) return found;
+    for (let i = 0; i < peer.namespaces.length; i++) {
+      const byNamespace = findIn(this.#namespaces.get(peer.namespaces[i] ?? ''), input);
+      if (byNamespace !== undefined) return byNamespace;
+    }
+    return undefined;
+  }
+}
