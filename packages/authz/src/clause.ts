@@ -63,12 +63,12 @@ function allExact(patterns: readonly string[] | undefined): readonly string[] | 
   return patterns?.every((pattern) => patternKind(pattern) === 'exact') ? patterns : undefined;
 }
 
-function pathKeys(paths: readonly string[] | undefined, fold: (path: string) => string): Pick<ClauseKeys, 'paths' | 'segments'> {
+function pathKeys(paths: readonly string[] | undefined, fold: (path: string) => readonly string[]): Pick<ClauseKeys, 'paths' | 'segments'> {
   if (paths === undefined) return { paths: undefined, segments: undefined };
-  if (paths.every((path) => patternKind(path) === 'exact' && !isTemplate(path))) return { paths: [...new Set(paths.map(fold))], segments: undefined };
+  if (paths.every((path) => patternKind(path) === 'exact' && !isTemplate(path))) return { paths: [...new Set(paths.flatMap(fold))], segments: undefined };
   const segments = paths.map((path) => segmentOf(path));
   if (segments.includes(undefined)) return { paths: undefined, segments: undefined };
-  return { paths: undefined, segments: [...new Set(segments.map((segment) => fold(`/${segment ?? ''}`).slice(1)))] };
+  return { paths: undefined, segments: [...new Set(segments.flatMap((segment) => fold(`/${segment ?? ''}`).map((path) => path.slice(1))))] };
 }
 
 function compileClause(
@@ -85,7 +85,11 @@ function compileClause(
     ...(operation === undefined ? [] : operationTests(operation, policy.action, router)),
     ...(rule.when ?? []).flatMap((condition) => conditionTests(condition, scope)),
   ];
-  const fold = policy.action === 'DENY' ? (path: string): string => stripIf(foldPath(path, { ...router, cutsAtSemicolon: false }), router) : (path: string): string => path;
+  // A literal is filed under each spelling that a request for it is looked up with.
+  const fold = (path: string): readonly string[] =>
+    policy.action === 'DENY'
+      ? [false, router.cutsAtSemicolon].map((cutsAtSemicolon) => stripIf(foldPath(path, { ...router, cutsAtSemicolon }), router))
+      : [path];
   const principals = allExact(source?.principals);
   const namespaces = source?.namespaces?.every((one) => !one.includes('*')) ? source.namespaces : undefined;
   return {

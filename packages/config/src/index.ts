@@ -1,1 +1,12 @@
-export {};
+export { parseAllow } from './allow.js';
+export { nearest } from './nearest.js';
+export {
+  type ConfigSources,
+  type MeshSettings,
+  type Provenance,
+  resolveConfig,
+  type ResolvedConfig,
+  type UpstreamOptions,
+} from './resolve.js';
+export { type MeshConfig, renderSettingsMarkdown, type Setting, type SettingKey, settings, specialVariables } from './settings.js';
+export type { Kind } from './kinds.js';
