@@ -14,45 +14,45 @@ export interface Origin {
  */
 export interface PolicySource {
   /** SPIFFE IDs without `spiffe://`, with `*` at one end. */
-  readonly principals?: readonly string[];
+  readonly principals?: readonly string[] | undefined;
   /** Negation of `principals`. */
-  readonly notPrincipals?: readonly string[];
+  readonly notPrincipals?: readonly string[] | undefined;
   /** Namespaces, `*` anywhere. */
-  readonly namespaces?: readonly string[];
+  readonly namespaces?: readonly string[] | undefined;
   /** Negation of `namespaces`. */
-  readonly notNamespaces?: readonly string[];
+  readonly notNamespaces?: readonly string[] | undefined;
   /** `namespace/account` or `account` of the policy's namespace. */
-  readonly serviceAccounts?: readonly string[];
+  readonly serviceAccounts?: readonly string[] | undefined;
   /** Negation of `serviceAccounts`. */
-  readonly notServiceAccounts?: readonly string[];
+  readonly notServiceAccounts?: readonly string[] | undefined;
   /** Trust domains, `*` at one end. */
-  readonly trustDomains?: readonly string[];
+  readonly trustDomains?: readonly string[] | undefined;
   /** Negation of `trustDomains`. */
-  readonly notTrustDomains?: readonly string[];
+  readonly notTrustDomains?: readonly string[] | undefined;
   /** Addresses or CIDRs of the TCP peer. */
-  readonly ipBlocks?: readonly string[];
+  readonly ipBlocks?: readonly string[] | undefined;
   /** Negation of `ipBlocks`. */
-  readonly notIpBlocks?: readonly string[];
+  readonly notIpBlocks?: readonly string[] | undefined;
 }
 
 /** What is asked for. Istio `AuthorizationPolicy.spec.rules[].to[].operation`. */
 export interface PolicyOperation {
   /** Authorities, port included. */
-  readonly hosts?: readonly string[];
+  readonly hosts?: readonly string[] | undefined;
   /** Negation of `hosts`. */
-  readonly notHosts?: readonly string[];
+  readonly notHosts?: readonly string[] | undefined;
   /** Workload ports. */
-  readonly ports?: readonly string[];
+  readonly ports?: readonly string[] | undefined;
   /** Negation of `ports`. */
-  readonly notPorts?: readonly string[];
+  readonly notPorts?: readonly string[] | undefined;
   /** Methods, case-sensitive. */
-  readonly methods?: readonly string[];
+  readonly methods?: readonly string[] | undefined;
   /** Negation of `methods`. */
-  readonly notMethods?: readonly string[];
+  readonly notMethods?: readonly string[] | undefined;
   /** Paths: exact, prefix, suffix or template. */
-  readonly paths?: readonly string[];
+  readonly paths?: readonly string[] | undefined;
   /** Negation of `paths`. */
-  readonly notPaths?: readonly string[];
+  readonly notPaths?: readonly string[] | undefined;
 }
 
 /** A further condition. Istio `AuthorizationPolicy.spec.rules[].when[]`. */
@@ -60,19 +60,19 @@ export interface PolicyCondition {
   /** Attribute, such as `request.headers[x-team]`. */
   readonly key: string;
   /** Values, ORed. */
-  readonly values?: readonly string[];
+  readonly values?: readonly string[] | undefined;
   /** Negation of `values`. */
-  readonly notValues?: readonly string[];
+  readonly notValues?: readonly string[] | undefined;
 }
 
 /** One rule of a policy. */
 export interface PolicyRule {
   /** ORed. */
-  readonly from?: readonly PolicySource[];
+  readonly from?: readonly PolicySource[] | undefined;
   /** ORed. */
-  readonly to?: readonly PolicyOperation[];
+  readonly to?: readonly PolicyOperation[] | undefined;
   /** ANDed. */
-  readonly when?: readonly PolicyCondition[];
+  readonly when?: readonly PolicyCondition[] | undefined;
   /** Where it stands. */
   readonly origin: Origin;
 }
