@@ -8,7 +8,7 @@ export { createPolicyDirectory, type PolicyDirectory, type PolicyDirectoryOption
 
 type Path = readonly (string | number)[];
 /** Finds where a value stands. */
-type Locate = (path: Path) => Origin;
+type Locate = (path: Path, isAtKey?: boolean) => Origin;
 
 const fieldNames = 'apiVersion kind metadata spec status selector matchLabels action rules from to when source operation key values notValues principals notPrincipals namespaces notNamespaces serviceAccounts notServiceAccounts trustDomains notTrustDomains ipBlocks notIpBlocks hosts notHosts ports notPorts methods notMethods paths notPaths'.split(' ');
 
@@ -86,7 +86,7 @@ function convert(json: unknown, namespace: string, locate: Locate): { readonly p
     return {
       problems: result.problems.map(({ path, message, unknownKey }: SchemaProblem) => {
         const meant = unknownKey === undefined ? undefined : nearest(unknownKey, fieldNames);
-        return new Problem('INMESH_ERR_POLICY_INVALID', locate(path), meant === undefined ? message : `${message}; did you mean "${meant}"?`);
+        return new Problem('INMESH_ERR_POLICY_INVALID', locate(path, unknownKey !== undefined), meant === undefined ? message : `${message}; did you mean "${meant}"?`);
       }),
     };
   }
@@ -99,14 +99,14 @@ function convert(json: unknown, namespace: string, locate: Locate): { readonly p
 
 /** Where a value, or the name of an unknown field, stands in a document. */
 function locateIn(document: Document, lines: LineCounter, file: string): Locate {
-  return (path) => {
+  return (path, isAtKey = false) => {
     for (let length = path.length; length >= 0; length--) {
       const parent = length === 0 ? undefined : document.getIn(path.slice(0, length - 1), true);
       const owner = length === 1 ? document.contents : parent;
       const key = path[length - 1];
       const pair = isMap(owner) ? owner.items.find((item) => isScalar(item.key) && item.key.value === key) : undefined;
       const value: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-      const node = isNode(value) && !isMap(value) ? value : isNode(pair?.key) ? pair.key : value;
+      const node = isNode(value) && !isMap(value) && !isAtKey ? value : isNode(pair?.key) ? pair.key : value;
       const offset = isNode(node) ? node.range?.[0] : undefined;
       if (offset === undefined) continue;
       const { line, col } = lines.linePos(offset);
