@@ -21,6 +21,8 @@ export interface PlanRun {
 export interface Plan {
   /** The layers that have something to do, in order. */
   readonly layers: readonly Layer[];
+  /** Whether any layer looks at the head of the reply; if not, adapters need not watch for it. */
+  readonly watchesHead: boolean;
   /** Runs `request` of each layer, then calls `onPass` or `onHalt` of `run`, exactly one, unless it ended. */
   begin(run: PlanRun, call: Call): void;
   /** Runs `head` of each layer reached, in reverse. */
@@ -51,6 +53,7 @@ function threw(role: string, cause: unknown): Halt {
 
 class FlatPlan implements Plan {
   readonly layers: readonly Layer[];
+  readonly watchesHead: boolean;
   readonly #requests: Slot<NonNullable<Phases['request']>>[] = [];
   readonly #heads: Slot<NonNullable<Phases['head']>>[] = [];
   readonly #ends: Slot<NonNullable<Phases['end']>>[] = [];
@@ -71,6 +74,7 @@ class FlatPlan implements Plan {
       if (phases.recheck) this.#rechecks.push({ index, role, run: phases.recheck.bind(phases) });
     }
     this.layers = Object.freeze(used);
+    this.watchesHead = this.#heads.length > 0;
     this.#onFault = onFault;
   }
 
