@@ -62,9 +62,9 @@ function keepGiven(response: AnyResponse, given: unknown): void {
 
 /** Calls `onHead` when the application writes the head of its reply, however it does. */
 export function watchHead(response: AnyResponse, onHead: (httpStatus: number, headers: Headers) => void): void {
-  const original = response.writeHead;
+  const original = response.writeHead as (this: AnyResponse, statusCode: number, reason?: string) => AnyResponse;
   const writeHead = (statusCode: number, ...rest: unknown[]): AnyResponse => {
-    response.writeHead = original;
+    response.writeHead = original as typeof response.writeHead;
     const reason = typeof rest[0] === 'string' ? rest[0] : undefined;
     keepGiven(response, reason === undefined ? rest[0] : rest[1]);
     if (statusCode >= 200) onHead(statusCode, new ResponseHeaders(response));

@@ -47,13 +47,16 @@ export class Sniffer {
     const onEnd = (): void => {
       socket.destroy();
     };
+    let seen: Buffer | undefined;
     const onReadable = (): void => {
       const chunk = socket.read() as Buffer | null;
       if (chunk === null) return;
-      socket.unshift(chunk);
-      const found = recognize(chunk);
+      // Put back only when it is known what it is: what is put back is readable again at once.
+      seen = seen === undefined ? chunk : Buffer.concat([seen, chunk]);
+      const found = recognize(seen);
       if (found === undefined) return;
       stop();
+      socket.unshift(seen);
       done(found);
     };
     socket.on('readable', onReadable);

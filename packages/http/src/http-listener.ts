@@ -1,0 +1,119 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type ConnectionFacts, createTimer, MeshError } from '@inmesh/core';
+import { plaintextFacts } from '@inmesh/identity';
+import type { HttpListener, HttpListenerOptions } from './http-contract.js';
+import { Http2FrontEnd } from './http2-front-end.js';
+import { RequestGate } from './request-gate.js';
+import { type FirstBytes, Sniffer } from './sniffer.js';
+
+const http2Names = new Set(['h2', 'istio-h2']);
+
+/** How often node:http looks for requests that take too long; its default of 30 s would be the real timeout. */
+const checkIntervalMs = 500;
+
+type ConnectionListener = (this: Server, socket: Socket) => void;
+
+class Listener implements HttpListener {
+  readonly server: Server;
+  readonly #options: HttpListenerOptions;
+  readonly #originals: readonly ConnectionListener[];
+  readonly #sockets = new Set<Socket>();
+  readonly #sniffer: Sniffer;
+  readonly #gate: RequestGate;
+  readonly #http2: Http2FrontEnd;
+  #draining: Promise<void> | undefined;
+
+  constructor(options: HttpListenerOptions) {
+    const { server, limits = {}, runtime, logger, tls, mode } = options;
+    if (mode !== 'disable' && tls === undefined) throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${mode} needs a TLS front end`);
+    this.server = server;
+    this.#options = options;
+    this.#sniffer = new Sniffer(runtime, { timeoutMs: limits.sniffTimeoutMs ?? 3000, maxSilent: limits.maxSilent ?? 1024 });
+    this.#gate = new RequestGate(options);
+    this.#http2 = new Http2FrontEnd(options.http2 ? (request, response) => this.#gate.onHttp2Request(request, response) : undefined, logger);
+    server.maxConnections = limits.maxConnections ?? 10_000;
+    server.on('drop', (data) => logger.warn({ remoteIp: data?.remoteAddress, limit: server.maxConnections }, 'connection cut: too many connections'));
+    if (limits.headersTimeoutMs !== undefined) server.headersTimeout = limits.headersTimeoutMs;
+    (server as { connectionsCheckingInterval?: number }).connectionsCheckingInterval = checkIntervalMs;
+    this.#originals = server.listeners('connection') as ConnectionListener[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => this.#onConnection(socket));
+  }
+
+  drain({ delayMs, timeoutMs }: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void> {
+    this.#draining ??= this.#drain(delayMs, timeoutMs);
+    return this.#draining;
+  }
+
+  async close(): Promise<void> {
+    await this.drain({ delayMs: 0, timeoutMs: 0 });
+  }
+
+  async #drain(delayMs: number, timeoutMs: number): Promise<void> {
+    const { runtime, live } = this.#options;
+    this.#gate.isDraining = true;
+    // Told at once, so that clients move while we still accept: nothing that is under way is lost.
+    this.#http2.drain();
+    this.#options.grpc?.()?.drain(delayMs + timeoutMs);
+    if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
+    const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
+    this.server.closeIdleConnections();
+    const expired = new Promise<void>((resolve) => runtime.arm(createTimer(resolve), timeoutMs));
+    if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
+    // Replies are written; what is still open is idle, silent, or out of time.
+    this.server.closeIdleConnections();
+    if (timeoutMs > 0 && live.size === 0) await Promise.race([this.#whenFlushed(), expired]);
+    this.#http2.destroy();
+    this.server.closeAllConnections();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  /** Resolves when no socket has bytes of a reply left to send. */
+  async #whenFlushed(): Promise<void> {
+    for (let i = 0; i < 100 && [...this.#sockets].some((socket) => socket.writableLength > 0); i++) await this.#options.runtime.sleep(10);
+  }
+
+  #onConnection(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#sniffer.sniff(socket, (found) => this.#onFirstBytes(socket, found));
+  }
+
+  #onFirstBytes(socket: Socket, found: FirstBytes): void {
+    const { mode, tls, probePaths = [] } = this.#options;
+    if (found === 'tls' && mode !== 'disable') {
+      tls?.accept(socket, this.#onSecure);
+      return;
+    }
+    // Strict means no byte to plaintext, not even an error; with probe paths the request decides.
+    const mayBeProbe = probePaths.length > 0 && found === 'http1';
+    if (found === 'tls' || (mode === 'strict' && !mayBeProbe)) {
+      socket.destroy();
+      return;
+    }
+    this.#serve(socket, plaintextFacts(socket), found === 'http2');
+  }
+
+  readonly #onSecure = (socket: TLSSocket, facts: ConnectionFacts): void => {
+    this.#serve(socket, facts, http2Names.has(String(socket.alpnProtocol)));
+  };
+
+  #serve(socket: Socket, facts: ConnectionFacts, isHttp2: boolean): void {
+    if (isHttp2) this.#http2.accept(socket, facts, this.#options.grpc?.());
+    else for (const original of this.#originals) original.call(this.server, socket);
+  }
+}
+
+
+/**
+ * Puts the mesh before an `http.Server`: its connections are sniffed and secured, its requests cleaned and decided,
+ * before anything of the application sees them. The server itself listens, so its timeouts, `address()` and
+ * `close()` keep working.
+ */
+export function createHttpListener(options: HttpListenerOptions): HttpListener {
+  return new Listener(options);
+}

@@ -1,0 +1,194 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { CallState, type ConnectionFacts, type Headers, MeshError, type Protocol } from '@inmesh/core';
+import { connectionFacts, plaintextFacts } from '@inmesh/identity';
+import type { HttpListenerOptions } from './http-contract.js';
+import { cleanAuthority, cleanHeaders, cleanTarget, type CleanTarget, type Fault } from './hygiene.js';
+import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
+import { RequestHeaders } from './request-headers.js';
+import { watchHead } from './response-headers.js';
+import { type Exit, ResponseExit, ServerCall, SocketExit } from './server-call.js';
+
+type Emit = (event: string, ...args: unknown[]) => boolean;
+
+/** A request whose target and headers are clean. */
+interface CleanRequest extends CleanTarget {
+  readonly headers: RequestHeaders;
+}
+
+/**
+ * Stands before every event by which a node:http server hands a request to an application: `request`,
+ * `checkContinue`, `checkExpectation`, `upgrade` and `connect`. It overrides `emit`, so that listeners added later,
+ * such as those of WebSocket libraries, are behind it too.
+ */
+export class RequestGate {
+  /** Set when the listener drains: connections are asked to close. */
+  isDraining = false;
+  readonly #options: HttpListenerOptions;
+  readonly #server: Server;
+  readonly #emit: Emit;
+  readonly #probePaths: ReadonlySet<string>;
+
+  /** @param options - Of the listener. */
+  constructor(options: HttpListenerOptions) {
+    this.#options = options;
+    this.#server = options.server;
+    this.#probePaths = new Set(options.probePaths);
+    this.#emit = (options.server.emit as Emit).bind(options.server);
+    // Makes node:http ask before it sends `100 Continue`.
+    this.#server.on('checkContinue', () => {});
+    this.#server.emit = ((event: string, ...args: unknown[]) => this.#intercept(event, args)) as Server['emit'];
+  }
+
+  /** A request of plain HTTP over HTTP/2. */
+  onHttp2Request(request: AnyRequest, response: AnyResponse): void {
+    this.#onRequest(request, response, 'http2', () => this.#emit('request', request, response));
+  }
+
+  #intercept(event: string, args: unknown[]): boolean {
+    switch (event) {
+      case 'request': {
+        const [request, response] = args as [IncomingMessage, ServerResponse];
+        this.#onRequest(request, response, 'http1', () => this.#emit('request', request, response));
+        return true;
+      }
+      case 'checkContinue': {
+        const [request, response] = args as [IncomingMessage, ServerResponse];
+        this.#onRequest(request, response, 'http1', () => this.#continue(request, response));
+        return true;
+      }
+      case 'checkExpectation': {
+        // Without a listener node:http answers 417 by itself; no handler runs.
+        const [request, response] = args as [IncomingMessage, ServerResponse];
+        this.#onRequest(request, response, 'http1', () => this.#emit('checkExpectation', request, response));
+        return true;
+      }
+      case 'upgrade':
+      case 'connect': {
+        const [request, socket, head] = args as [IncomingMessage, Duplex, Buffer];
+        this.#onTunnel(event, request, socket, head);
+        return true;
+      }
+      default: {
+        return this.#emit(event, ...args);
+      }
+    }
+  }
+
+  #continue(request: IncomingMessage, response: ServerResponse): void {
+    // The first listener is ours and does nothing.
+    if (this.#server.listenerCount('checkContinue') > 1) {
+      this.#emit('checkContinue', request, response);
+      return;
+    }
+    response.writeContinue();
+    this.#emit('request', request, response);
+  }
+
+  #onRequest(request: AnyRequest, response: AnyResponse, protocol: Protocol, run: () => void): void {
+    const facts = this.#facts(request.socket);
+    if (facts === undefined) {
+      this.#onUnknownConnection(request, run);
+      return;
+    }
+    if (this.isDraining && 'shouldKeepAlive' in response) response.shouldKeepAlive = false;
+    const clean = this.#clean(request);
+    if ('fault' in clean) {
+      this.#refuse(facts, clean);
+      sendReply(response, { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` }, true);
+      return;
+    }
+    this.#begin(request, clean, facts, protocol, new ResponseExit(response), response, run);
+  }
+
+  #onTunnel(event: 'upgrade' | 'connect', request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const facts = this.#facts(request.socket);
+    if (facts === undefined) {
+      socket.destroy();
+      return;
+    }
+    socket.on('error', () => socket.destroy());
+    const clean = event === 'connect' ? this.#cleanConnect(request) : this.#clean(request);
+    if ('fault' in clean) {
+      this.#refuse(facts, clean);
+      sendRawReply(socket, { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` });
+      return;
+    }
+    this.#begin(request, clean, facts, 'http1', new SocketExit(socket), undefined, () => {
+      // Without a listener node:http closes the connection; with us in between nobody else does.
+      if (!this.#emit(event, request, socket, head)) socket.destroy();
+    });
+  }
+
+  /** The facts of a connection that may carry requests; `undefined` for one that may not, or only for probes. */
+  #facts(socket: Socket): ConnectionFacts | undefined {
+    const facts = connectionFacts(socket);
+    if (facts?.isEncrypted) return facts;
+    if (this.#options.mode === 'strict') return undefined;
+    return facts ?? plaintextFacts(socket);
+  }
+
+  /** Plaintext where the mode is strict: a probe, or nothing at all. */
+  #onUnknownConnection(request: AnyRequest, run: () => void): void {
+    const target = this.#options.normalize(request.url ?? '');
+    if (request.method === 'GET' && target !== undefined && target === request.url && this.#probePaths.has(target)) run();
+    else request.socket.destroy();
+  }
+
+  #clean(request: AnyRequest): CleanRequest | Fault {
+    const headers = new RequestHeaders(request);
+    const checked = cleanHeaders(headers);
+    if ('fault' in checked) return checked;
+    const authority = 'authority' in request ? request.authority : undefined;
+    if (authority !== undefined && authority !== '') {
+      if (checked.host !== undefined && cleanAuthority(checked.host) !== cleanAuthority(authority)) return { fault: 'a Host that is not :authority' };
+    }
+    const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
+    if ('fault' in target) return target;
+    if (target.target !== request.url) request.url = target.target;
+    return { ...target, headers };
+  }
+
+  #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
+    const headers = new RequestHeaders(request);
+    const checked = cleanHeaders(headers);
+    if ('fault' in checked) return checked;
+    return { headers, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
+  }
+
+  #refuse(facts: ConnectionFacts, { fault }: Fault): void {
+    this.#options.logger.warn({ fault, peer: facts.peer?.id.uri, remoteIp: facts.remoteIp, code: 'INMESH_ERR_HTTP_BAD_REQUEST' }, 'request refused');
+  }
+
+  #begin(request: AnyRequest, clean: CleanRequest, connection: ConnectionFacts, protocol: Protocol, exit: Exit, response: AnyResponse | undefined, run: () => void): void {
+    const { stack, live, context } = this.#options;
+    const target = { side: 'server', port: connection.localPort } as const;
+    const plan = stack.plan(target);
+    const call = new CallState({
+      side: 'server',
+      protocol,
+      facts: { method: request.method ?? '', path: clean.path, authority: clean.authority, connection },
+      headers: clean.headers,
+      onCancel: (reason: MeshError) => serverCall.abort(reason),
+    });
+    const proceed = (): void => {
+      if (response !== undefined) keepContext(request, response, context, call);
+      if (response !== undefined && plan.watchesHead) watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
+      context.run(call, run);
+    };
+    const serverCall: ServerCall = new ServerCall(call, plan, () => stack.plan(target).recheck(call), exit, live, proceed);
+    serverCall.begin();
+  }
+}
+
+/**
+ * Events of a request run in the context of its connection, not of its handler. Handlers that wait for a body with
+ * `on('end')` would lose the call they belong to.
+ */
+function keepContext(request: AnyRequest, response: AnyResponse, context: HttpListenerOptions['context'], call: CallState): void {
+  for (const emitter of [request, response]) {
+    const emit = emitter.emit as Emit;
+    emitter.emit = ((event: string, ...args: unknown[]) => context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
+  }
+}
