@@ -32,12 +32,13 @@ export class Http2FrontEnd {
       session.once('close', () => this.#sessions.delete(session));
       session.on('error', () => session.destroy());
     });
-    this.#own.on('stream', (stream, headers, flags, rawHeaders) => {
+    const onStream: OnHttpStream = (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => {});
       if (isGrpc(headers['content-type'])) {
         stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12', 'grpc-message': 'no gRPC server on this port' }, { endStream: true });
-      } else this.onStream(stream, headers, flags, rawHeaders as unknown as string[]);
-    });
+      } else this.onStream(stream, headers, flags, rawHeaders);
+    };
+    this.#own.on('stream', onStream);
     if (onRequest !== undefined) this.#compat = createServer(onRequest);
   }
 
