@@ -169,7 +169,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const agents: MeshAgent[] = [];
   return {
     dispatcher,
-    fetch: (input, init) => globalThis.fetch(input, { ...init, dispatcher } as RequestInit),
+    // The types of the built-in fetch know the undici they were made for, and take any at run time.
+    fetch: (input, init) => globalThis.fetch(input, { ...init, dispatcher } as unknown as RequestInit),
     agent() {
       const agent = new MeshAgent({ ...options, connections: options.connections ?? 64, onPassThrough: () => dispatcher.passedThrough++ });
       agents.push(agent);

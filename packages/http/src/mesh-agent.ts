@@ -23,7 +23,9 @@ export interface MeshAgentOptions {
 }
 
 type Options = ClientRequestArgs & { readonly _defaultAgent?: unknown };
-type OnSocket = (error: Error | null, socket?: Duplex) => void;
+type OnSocket = (error: Error | null, socket: Duplex) => void;
+/** Node's types want a socket beside an error; node:http passes none. */
+type OnFailure = (error: Error) => void;
 interface AgentInternals {
   addRequest(request: ClientRequest, options: Options): void;
   keepSocketAlive(socket: Socket): boolean;
@@ -93,12 +95,12 @@ export class MeshAgent extends Agent {
   #dial(cluster: Cluster, done: OnSocket | undefined): void {
     const endpoint = cluster.endpoints[this.#next++ % Math.max(1, cluster.endpoints.length)];
     if (endpoint === undefined) {
-      queueMicrotask(() => done?.(new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`)));
+      queueMicrotask(() => (done as OnFailure | undefined)?.(new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`)));
       return;
     }
     const { host, port } = endpoint;
     this.#options.dialer.dial({ host, port, expect: cluster.identities, alpn: clientAlpn.http1, cluster: cluster.name }, (error, socket) => {
-      if (socket === undefined) done?.(error ?? new Error('no connection'));
+      if (socket === undefined) (done as OnFailure | undefined)?.(error ?? new Error('no connection'));
       else done?.(null, socket);
     });
   }
