@@ -94,7 +94,7 @@ function fromFastify(app: FastifyLike): HttpApplication {
 }
 
 interface HonoLike {
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  readonly fetch: (request: Request, env?: unknown) => Response | Promise<Response>;
 }
 
 type GetRequestListener = (fetch: HonoLike['fetch']) => RequestListener;
@@ -105,7 +105,7 @@ function honoListener(app: HonoLike): RequestListener {
   for (const place of places) {
     try {
       const { getRequestListener } = createRequire(place)('@hono/node-server') as { getRequestListener: GetRequestListener };
-      return getRequestListener((request) => app.fetch(request));
+      return getRequestListener((request, env) => app.fetch(request, env));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     }

@@ -7,11 +7,13 @@ export interface HeaderViews {
   readonly rawHeaders: string[];
   /** The merged view. Made before anybody is asked, by the check of `Host`. */
   readonly headers: IncomingHttpHeaders;
+  /** The view of lists; node:http only. */
+  headersDistinct?: NodeJS.Dict<string[]>;
 }
 
 /**
  * Headers of an inbound request over its own storage. Writes reach every view a framework may read: `rawHeaders`,
- * from which Node makes `headersDistinct` later, and `headers`, which exists already.
+ * `headers` and `headersDistinct`.
  */
 export class RequestHeaders extends FlatHeaders {
   readonly #views: HeaderViews;
@@ -23,24 +25,37 @@ export class RequestHeaders extends FlatHeaders {
   }
 
   override set(name: string, value: string): void {
+    this.#prepare();
     super.set(name, value);
     this.#merge(name);
   }
 
   override append(name: string, value: string): void {
+    this.#prepare();
     super.append(name, value);
     this.#merge(name);
   }
 
   override delete(name: string): void {
+    this.#prepare();
     super.delete(name);
     this.#merge(name);
+  }
+
+  /** Node makes its views lazily and counts lines as they came: it must have made them before lines change. */
+  #prepare(): void {
+    void this.#views.headers;
+    if ('headersDistinct' in this.#views) void this.#views.headersDistinct;
   }
 
   #merge(name: string): void {
     const lower = name.toLowerCase();
     const values = this.all(lower);
-    const { headers } = this.#views;
+    const { headers, headersDistinct } = this.#views;
+    if (headersDistinct !== undefined) {
+      if (values.length === 0) delete headersDistinct[lower];
+      else headersDistinct[lower] = [...values];
+    }
     if (values.length === 0) delete headers[lower];
     else if (lower === 'set-cookie') headers[lower] = [...values];
     else headers[lower] = values.join(lower === 'cookie' ? '; ' : ', ');
