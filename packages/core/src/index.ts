@@ -20,6 +20,7 @@ export {
   type Reached,
   type RetryHint,
 } from './errors.js';
+export { cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
 export { FlatHeaders, type Headers } from './headers.js';
 export type { Halt, Layer, LocalReply, Phases, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { CallContext, ConnectionFacts, LiveCalls, LiveStack, Logger, MtlsMode, Runtime } from '@inmesh/core';
 import type { TlsFrontEnd } from '@inmesh/identity';
-import type { Normalize } from './hygiene.js';
+import type { Normalize } from './clean-target.js';
 
 /** Takes HTTP/2 streams that are not gRPC. */
 export type OnHttpStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => void;

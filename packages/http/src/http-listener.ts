@@ -2,11 +2,10 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type ConnectionFacts, createTimer, MeshError } from '@inmesh/core';
-import { plaintextFacts } from '@inmesh/identity';
+import { type FirstBytes, plaintextFacts, Sniffer } from '@inmesh/identity';
 import type { HttpListener, HttpListenerOptions } from './http-contract.js';
 import { Http2FrontEnd } from './http2-front-end.js';
 import { RequestGate } from './request-gate.js';
-import { type FirstBytes, Sniffer } from './sniffer.js';
 
 const http2Names = new Set(['h2', 'istio-h2']);
 

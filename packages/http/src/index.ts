@@ -2,4 +2,4 @@ export { type Framework, type HttpApplication, type PathEquivalence, toHttpServe
 export type { GrpcSeat, HttpListener, HttpListenerOptions, ListenerLimits, OnHttpStream } from './http-contract.js';
 export { createHttpListener } from './http-listener.js';
 export { httpPeer } from './http-peer.js';
-export type { Normalize } from './hygiene.js';
+export type { Normalize } from './clean-target.js';

@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CallState, type ConnectionFacts, type Headers, MeshError, type Protocol } from '@inmesh/core';
+import { CallState, cleanAuthority, cleanHeaders, type ConnectionFacts, type Fault, type Headers, type MeshError, type Protocol } from '@inmesh/core';
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
 import type { HttpListenerOptions } from './http-contract.js';
-import { cleanAuthority, cleanHeaders, cleanTarget, type CleanTarget, type Fault } from './hygiene.js';
+import { cleanTarget, type CleanTarget } from './clean-target.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
 import { watchHead } from './response-headers.js';

@@ -20,3 +20,4 @@ export {
 } from './static-identity.js';
 export type { Dialer, DialOptions, OnDialed, OnSecure, SecureOptions, TlsFrontEnd } from './tls-contract.js';
 export { createTlsFrontEnd, serverAlpn, type TlsFrontEndOptions } from './tls-front-end.js';
+export { type FirstBytes, Sniffer, type SniffLimits } from './sniffer.js';

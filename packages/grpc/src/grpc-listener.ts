@@ -1,0 +1,92 @@
+import { createServer, type Server as TcpServer, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Server } from '@grpc/grpc-js';
+import { type ConnectionFacts, createTimer, MeshError, type MtlsMode } from '@inmesh/core';
+import { type FirstBytes, plaintextFacts, Sniffer, type TlsFrontEnd } from '@inmesh/identity';
+import { type AttachedGrpcServer, attachGrpcServer, type GrpcServerOptions } from './grpc-server.js';
+import type { StreamListener } from './seams.js';
+
+/** What {@link createGrpcListener} needs. */
+export interface GrpcListenerOptions extends GrpcServerOptions {
+  /** The server, services added. */
+  readonly server: Server;
+  /** Terminates mTLS; `undefined` with mode `disable` only. */
+  readonly tls: TlsFrontEnd | undefined;
+  /** What is accepted. */
+  readonly mode: MtlsMode;
+  /** Longest wait for the first bytes, in milliseconds. @defaultValue 3000 */
+  readonly sniffTimeoutMs?: number;
+  /** Connections; further ones are cut. @defaultValue 10_000 */
+  readonly maxConnections?: number;
+}
+
+/** A port of its own for a gRPC server. */
+export interface GrpcListener {
+  /** The TCP server; call its `listen()`. */
+  readonly server: TcpServer;
+  /** GOAWAY at once, still accepting for `delayMs`, then waits for calls. */
+  drain(options: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void>;
+  /** Cuts every connection. */
+  close(): Promise<void>;
+}
+
+const refuseHttp: StreamListener = (stream) => {
+  stream.respond({ ':status': 415 }, { endStream: true });
+};
+
+class Listener implements GrpcListener {
+  readonly server: TcpServer;
+  readonly #options: GrpcListenerOptions;
+  readonly #attached: AttachedGrpcServer;
+  readonly #sniffer: Sniffer;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(options: GrpcListenerOptions) {
+    if (options.mode !== 'disable' && options.tls === undefined) throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${options.mode} needs a TLS front end`);
+    this.#options = options;
+    this.#attached = attachGrpcServer(options.server, options);
+    this.#sniffer = new Sniffer(options.runtime, { timeoutMs: options.sniffTimeoutMs ?? 3000, maxSilent: 1024 });
+    this.server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket));
+    this.server.maxConnections = options.maxConnections ?? 10_000;
+  }
+
+  async drain({ delayMs, timeoutMs }: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void> {
+    const { runtime, live } = this.#options;
+    this.#attached.drain(delayMs + timeoutMs);
+    if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
+    const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
+    const expired = new Promise<void>((resolve) => runtime.arm(createTimer(resolve), timeoutMs));
+    if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
+    this.#attached.close();
+    for (const socket of this.#sockets) socket.destroySoon();
+    await closed;
+  }
+
+  async close(): Promise<void> {
+    await this.drain({ delayMs: 0, timeoutMs: 0 });
+  }
+
+  #onConnection(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#sniffer.sniff(socket, (found) => this.#onFirstBytes(socket, found));
+  }
+
+  #onFirstBytes(socket: Socket, found: FirstBytes): void {
+    const { mode, tls } = this.#options;
+    if (found === 'tls' && mode !== 'disable') tls?.accept(socket, this.#onSecure);
+    else if (found === 'http2' && mode !== 'strict') this.#attached.accept(socket, plaintextFacts(socket), refuseHttp);
+    else socket.destroy();
+  }
+
+  readonly #onSecure = (socket: TLSSocket, facts: ConnectionFacts): void => {
+    if (socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'istio-h2') this.#attached.accept(socket, facts, refuseHttp);
+    else socket.destroy();
+  };
+}
+
+/** Gives a gRPC server a port of its own, without an HTTP application. */
+export function createGrpcListener(options: GrpcListenerOptions): GrpcListener {
+  return new Listener(options);
+}

@@ -1,0 +1,178 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import { type Metadata, type Server, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import {
+  type Call,
+  type CallContext,
+  CallState,
+  cleanAuthority,
+  cleanHeaders,
+  type ConnectionFacts,
+  type LiveCalls,
+  type LiveStack,
+  type Logger,
+  MeshError,
+  type PeerIdentity,
+  type Runtime,
+} from '@inmesh/core';
+import { connectionFacts } from '@inmesh/identity';
+import { addInterceptor, type StreamListener, type StreamSource, takeStreams } from './seams.js';
+import { ServerCall } from './server-call.js';
+import { StreamHeaders } from './stream-headers.js';
+
+/** What {@link attachGrpcServer} needs. */
+export interface GrpcServerOptions {
+  /** Layers of inbound calls. */
+  readonly stack: LiveStack;
+  /** Calls in flight. */
+  readonly live: LiveCalls;
+  /** Carries the inbound call to outbound ones. */
+  readonly context: CallContext;
+  /** Time. */
+  readonly runtime: Runtime;
+  /** Told what was refused and why. */
+  readonly logger: Logger;
+}
+
+/** A grpc-js server that lives behind somebody else's port. */
+export interface AttachedGrpcServer {
+  /** Takes an HTTP/2 connection, decrypted or plaintext; hands streams that are not gRPC to `onHttpStream`. */
+  accept(socket: Socket, facts: ConnectionFacts, onHttpStream: StreamListener): void;
+  /** Sends GOAWAY on every connection; cuts them after `graceMs`. */
+  drain(graceMs: number): void;
+  /** Cuts every connection. */
+  close(): void;
+}
+
+const attached = new WeakSet<Server>();
+/** The call that a handler's metadata belongs to: the one object of ours that grpc-js hands on to handlers. */
+const callsByMetadata = new WeakMap<Metadata, Call>();
+
+/**
+ * Who makes a call: the verified identity of its connection's peer. `undefined` on plaintext.
+ *
+ * @param call - What a handler of grpc-js gets as its first argument.
+ */
+export function grpcPeer(call: { readonly metadata: Metadata }): PeerIdentity | undefined {
+  return callsByMetadata.get(call.metadata)?.facts.connection.peer;
+}
+
+function isGrpc(contentType: unknown): boolean {
+  return typeof contentType === 'string' && /^application\/grpc(?:$|[+; ])/i.test(contentType);
+}
+
+/** Handlers run when messages arrive, in the context of the connection; this puts them into that of their call. */
+function contextInterceptor(context: CallContext): ServerInterceptor {
+  return (_method, call) => {
+    // grpc-js makes interceptors while the stream is handed to it, inside `context.run`.
+    const inbound = context.current();
+    if (inbound === undefined) return new ServerInterceptingCall(call);
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata(metadata, forward) {
+            callsByMetadata.set(metadata, inbound);
+            context.run(inbound, () => forward(metadata));
+          },
+          onReceiveMessage: (message: unknown, forward) => context.run(inbound, () => forward(message)),
+          onReceiveHalfClose: (forward) => context.run(inbound, forward),
+        }),
+    });
+  };
+}
+
+class Attachment implements AttachedGrpcServer {
+  readonly #options: GrpcServerOptions;
+  readonly #source: StreamSource;
+  #onHttpStream: StreamListener | undefined;
+
+  constructor(server: Server, options: GrpcServerOptions) {
+    this.#options = options;
+    addInterceptor(server, contextInterceptor(options.context));
+    this.#source = takeStreams(server, (stream, headers, flags, rawHeaders) => this.#onStream(stream, headers, flags, rawHeaders));
+  }
+
+  accept(socket: Socket, _facts: ConnectionFacts, onHttpStream: StreamListener): void {
+    this.#onHttpStream = onHttpStream;
+    this.#source.inject(socket);
+  }
+
+  drain(graceMs: number): void {
+    this.#source.drain(graceMs);
+  }
+
+  close(): void {
+    this.#source.destroy();
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: Parameters<StreamListener>[1], flags: number, rawHeaders: string[]): void {
+    stream.on('error', () => {});
+    if (!isGrpc(headers['content-type'])) {
+      this.#onHttpStream?.(stream, headers, flags, rawHeaders);
+      return;
+    }
+    const connection = connectionFacts(stream.session?.socket);
+    if (connection === undefined) {
+      // Nobody of ours opened it; whoever did proved nothing.
+      stream.session?.destroy();
+      return;
+    }
+    const view = new StreamHeaders(rawHeaders, headers);
+    const clean = cleanHeaders(view);
+    const isPost = headers[':method'] === 'POST';
+    if ('fault' in clean || !isPost) {
+      this.#options.logger.warn({ fault: 'fault' in clean ? clean.fault : 'a method other than POST', peer: connection.peer?.id.uri, code: 'INMESH_ERR_HTTP_BAD_REQUEST' }, 'request refused');
+      stream.respond({ ':status': isPost ? 400 : 405 }, { endStream: true });
+      stream.resume();
+      return;
+    }
+    this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
+  }
+
+  #begin(stream: ServerHttp2Stream, headers: Parameters<StreamListener>[1], flags: number, rawHeaders: string[], view: StreamHeaders, connection: ConnectionFacts, host: string | undefined): void {
+    const { stack, live, context, runtime } = this.#options;
+    const target = { side: 'server', port: connection.localPort } as const;
+    const path = String(headers[':path'] ?? '');
+    const question = path.indexOf('?');
+    const call = new CallState({
+      side: 'server',
+      protocol: 'grpc',
+      facts: { method: 'POST', path: question === -1 ? path : path.slice(0, question), authority: cleanAuthority(String(headers[':authority'] ?? host ?? '')), connection },
+      headers: view,
+      operation: path,
+      onCancel: (reason: MeshError) => serverCall.abort(reason),
+    });
+    const timeoutMs = parseTimeout(headers['grpc-timeout']);
+    if (timeoutMs !== undefined) call.tightenDeadline(runtime.now() + timeoutMs);
+    const serverCall: ServerCall = new ServerCall({
+      call,
+      plan: stack.plan(target),
+      recheck: () => stack.plan(target).recheck(call),
+      stream,
+      live,
+      runtime,
+      proceed: () => context.run(call, () => this.#source.run(stream, headers, flags, rawHeaders)),
+    });
+    serverCall.begin();
+  }
+}
+
+const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 };
+
+/** `grpc-timeout`, in milliseconds. */
+function parseTimeout(value: unknown): number | undefined {
+  const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(typeof value === 'string' ? value : '') ?? [];
+  return digits === undefined ? undefined : Number(digits) * (unitMs[unit] ?? 1);
+}
+
+/**
+ * Puts the mesh before a grpc-js server that exists, services and all. It needs no port of its own.
+ *
+ * @throws MeshError `INMESH_ERR_GRPC_SERVER` if it is attached already, or grpc-js is not one that is known.
+ */
+export function attachGrpcServer(server: Server, options: GrpcServerOptions): AttachedGrpcServer {
+  if (attached.has(server)) throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this grpc-js server is attached already');
+  const attachment = new Attachment(server, options);
+  attached.add(server);
+  return attachment;
+}

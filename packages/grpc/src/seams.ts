@@ -1,0 +1,74 @@
+import { createRequire } from 'node:module';
+import type { Http2Server, ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { type Server, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
+import { MeshError } from '@inmesh/core';
+
+/**
+ * Everything of grpc-js that is not its public API, in one file. `test/seams.contract.test.ts` says what each seam
+ * must do; it runs on every Node line that is supported, and is the first to fail when grpc-js changes.
+ */
+
+/** A listener for HTTP/2 streams, as node:http2 calls it. */
+export type StreamListener = (stream: ServerHttp2Stream, headers: Record<string, string | string[] | undefined>, flags: number, rawHeaders: string[]) => void;
+
+/** A grpc-js server without a port: connections go in, streams come out. */
+export interface StreamSource {
+  /** Takes an HTTP/2 connection. */
+  inject(connection: Duplex): void;
+  /** Sends GOAWAY on every connection; cuts them after `graceMs`. */
+  drain(graceMs: number): void;
+  /** Cuts every connection. */
+  destroy(): void;
+  /** Runs a stream's RPC. */
+  readonly run: StreamListener;
+}
+
+interface ServerInternals {
+  _setupHandlers?: (http2Server: Http2Server, ...rest: unknown[]) => void;
+  interceptors?: ServerInterceptor[];
+}
+
+function unsupported(what: string): MeshError {
+  const { version } = createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { version: string };
+  return new MeshError('INMESH_ERR_GRPC_SERVER', `@grpc/grpc-js ${version} has no ${what}; Inmesh works with 1.14`);
+}
+
+/**
+ * Takes the streams of `server` before it does. The HTTP/2 server behind `createConnectionInjector` is private; it
+ * is caught in the method that sets it up.
+ *
+ * @param onStream - Sees every stream first.
+ */
+export function takeStreams(server: Server, onStream: StreamListener): StreamSource {
+  const internals = server as unknown as ServerInternals;
+  const original = internals._setupHandlers;
+  if (typeof original !== 'function') throw unsupported('_setupHandlers');
+  let caught: Http2Server | undefined;
+  internals._setupHandlers = (http2Server, ...rest) => {
+    caught = http2Server;
+    original.call(server, http2Server, ...rest);
+  };
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  internals._setupHandlers = original;
+  const http2Server = caught;
+  const listeners = (http2Server?.listeners('stream') ?? []) as StreamListener[];
+  if (http2Server === undefined || listeners.length === 0) throw unsupported('stream handler behind its connection injector');
+  http2Server.removeAllListeners('stream');
+  http2Server.on('stream', onStream as never);
+  return {
+    inject: (connection) => injector.injectConnection(connection),
+    drain: (graceMs) => injector.drain(graceMs),
+    destroy: () => injector.destroy(),
+    run(stream, headers, flags, rawHeaders) {
+      for (const listener of listeners) listener.call(http2Server, stream, headers, flags, rawHeaders);
+    },
+  };
+}
+
+/** Adds an interceptor to a server that exists; the constructor is the only public way. */
+export function addInterceptor(server: Server, interceptor: ServerInterceptor): void {
+  const { interceptors } = server as unknown as ServerInternals;
+  if (!Array.isArray(interceptors)) throw unsupported('list of interceptors');
+  interceptors.unshift(interceptor);
+}

@@ -1,0 +1,173 @@
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import {
+  type CallState,
+  createTimer,
+  FlatHeaders,
+  grpcStatusNumber,
+  type Halt,
+  type LiveCall,
+  type LiveCalls,
+  MeshError,
+  type Plan,
+  type PlanRun,
+  type Runtime,
+  type StatusCode,
+  statusFromGrpcNumber,
+  type Verdict,
+} from '@inmesh/core';
+import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
+
+/** How long a stopped call may take to send its status before the stream is cut. */
+const stopMs = 500;
+
+/** What a {@link ServerCall} needs. */
+export interface ServerCallParts {
+  /** The call. */
+  readonly call: CallState;
+  /** The plan it began with. */
+  readonly plan: Plan;
+  /** Decides again under the plan in force by then. */
+  readonly recheck: () => Verdict;
+  /** Its stream. */
+  readonly stream: ServerHttp2Stream;
+  /** Calls in flight. */
+  readonly live: LiveCalls;
+  /** Time. */
+  readonly runtime: Runtime;
+  /** Runs the handler. */
+  readonly proceed: () => void;
+}
+
+/** An inbound RPC from its head to its last byte. */
+export class ServerCall implements PlanRun, LiveCall {
+  entered = 0;
+  hasEnded = false;
+  liveNext: LiveCall | undefined;
+  livePrevious: LiveCall | undefined;
+  readonly #parts: ServerCallParts;
+  #status: StatusCode | undefined;
+  #error: MeshError | undefined;
+  #isLocalReply = false;
+
+  /** @param parts - What it is made of. */
+  constructor(parts: ServerCallParts) {
+    this.#parts = parts;
+  }
+
+  get call(): CallState {
+    return this.#parts.call;
+  }
+
+  /** Starts the plan. */
+  begin(): void {
+    const { live, plan, call, stream } = this.#parts;
+    live.add(this);
+    stream.once('close', () => this.#end());
+    plan.begin(this, call);
+  }
+
+  onPass(): void {
+    const { stream, proceed } = this.#parts;
+    if (stream.destroyed || stream.closed) {
+      this.#end();
+      return;
+    }
+    this.#watch(stream);
+    proceed();
+  }
+
+  onHalt(halt: Halt): void {
+    this.#isLocalReply = true;
+    if (halt.kind === 'reject') this.#error = halt.error;
+    this.#answer(statusOfHalt(halt), halt.reply?.headers);
+  }
+
+  recheck(): Verdict {
+    return this.#parts.recheck();
+  }
+
+  onRevoked(halt: Halt): void {
+    this.#isLocalReply = true;
+    this.#error = halt.kind === 'reject' ? halt.error : new MeshError('INMESH_ERR_AUTHZ_DENIED', 'the call is no longer allowed');
+    this.#stop(statusOfHalt(halt));
+    this.#parts.call.finish(this.#error);
+  }
+
+  /** Somebody cancelled the call; for {@link CallState}. */
+  abort(reason: MeshError): void {
+    this.#error ??= reason;
+    this.#stop({ status: reason.status, code: grpcStatusNumber(reason.status), message: '' });
+  }
+
+  #answer({ status, code, message }: WireStatus, headers: readonly (readonly [string, string])[] = []): void {
+    const { stream } = this.#parts;
+    this.#status = status;
+    if (stream.destroyed || stream.closed) return;
+    const head: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': String(code), 'grpc-message': encodeMessage(message) };
+    for (const [name, value] of headers) head[name.toLowerCase()] ??= value;
+    delete head['content-length'];
+    head['content-type'] = 'application/grpc';
+    stream.respond(head, { endStream: true });
+    // What the caller still sends is of no use to anybody.
+    stream.resume();
+  }
+
+  /** Ends a running call: its status if the caller reads, a reset if it does not. */
+  #stop(status: WireStatus): void {
+    const { stream, runtime } = this.#parts;
+    if (stream.destroyed || stream.closed) return;
+    if (!stream.headersSent) {
+      this.#answer(status);
+      return;
+    }
+    this.#status = status.status;
+    const cut = createTimer(() => stream.close(constants.NGHTTP2_CANCEL));
+    runtime.arm(cut, stopMs);
+    stream.once('close', () => runtime.disarm(cut));
+    stream.removeAllListeners('wantTrailers');
+    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(status.code), 'grpc-message': encodeMessage(status.message) }));
+    stream.end();
+    stream.resume();
+  }
+
+  /** Sees the head and the status that the handler's server sends. */
+  #watch(stream: ServerHttp2Stream): void {
+    const { plan, call } = this.#parts;
+    const respond = stream.respond.bind(stream);
+    const sendTrailers = stream.sendTrailers.bind(stream);
+    stream.respond = ((given: OutgoingHttpHeaders = {}, options?: object) => {
+      let headers = given;
+      const status = given['grpc-status'];
+      if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
+      if (plan.watchesHead) {
+        const shown = new FlatHeaders(Object.entries(given).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, String(one)])));
+        plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers: shown });
+        headers = {};
+        shown.forEach((name, value) => {
+          const before = headers[name];
+          headers[name] = before === undefined ? (name === ':status' ? Number(value) : value) : [before, value].flat().map(String);
+        });
+      }
+      respond(headers, options);
+    }) as ServerHttp2Stream['respond'];
+    stream.sendTrailers = (trailers) => {
+      this.#status ??= statusFromGrpcNumber(Number(trailers['grpc-status'] ?? 2));
+      sendTrailers(trailers);
+    };
+  }
+
+  #end(): void {
+    if (this.hasEnded) return;
+    const { plan, call, live, stream } = this.#parts;
+    if (this.#status === undefined) this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the caller left before the call ended', { stackless: true });
+    const error = this.#error;
+    call.finish(error);
+    plan.end(this, call, {
+      status: this.#status ?? error?.status ?? 'unknown',
+      httpStatus: stream.headersSent ? 200 : 0,
+      error,
+      isLocalReply: this.#isLocalReply,
+    });
+    live.delete(this);
+  }
+}
