@@ -55,10 +55,16 @@ class Listener implements GrpcListener {
     this.#attached.drain(delayMs + timeoutMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
     const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
-    const expired = new Promise<void>((resolve) => runtime.arm(createTimer(resolve), timeoutMs));
+    let expire: () => void = () => {};
+    const expired = new Promise<void>((resolve) => {
+      expire = resolve;
+    });
+    const timer = createTimer(() => expire());
+    runtime.arm(timer, timeoutMs);
     if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
     this.#attached.close();
     for (const socket of this.#sockets) socket.destroySoon();
+    runtime.disarm(timer);
     await closed;
   }
 

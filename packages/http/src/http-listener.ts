@@ -59,7 +59,12 @@ class Listener implements HttpListener {
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
     const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
     this.server.closeIdleConnections();
-    const expired = new Promise<void>((resolve) => runtime.arm(createTimer(resolve), timeoutMs));
+    let expire: () => void = () => {};
+    const expired = new Promise<void>((resolve) => {
+      expire = resolve;
+    });
+    const timer = createTimer(() => expire());
+    runtime.arm(timer, timeoutMs);
     if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
     // Replies are written; what is still open is idle, silent, or out of time.
     this.server.closeIdleConnections();
@@ -67,6 +72,7 @@ class Listener implements HttpListener {
     this.#http2.destroy();
     this.server.closeAllConnections();
     for (const socket of this.#sockets) socket.destroy();
+    runtime.disarm(timer);
     await closed;
   }
 

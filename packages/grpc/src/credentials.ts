@@ -1,0 +1,80 @@
+import type { Socket } from 'node:net';
+import { CallCredentials, ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
+import { MeshError } from '@inmesh/core';
+import { clientAlpn, connectionFacts } from '@inmesh/identity';
+import { type ClientState, type EndpointEntry, endpointOption, stateOf } from './client-registry.js';
+
+type SecureConnector = experimental.SecureConnector;
+
+/** TLS by our own dialer: the certificate in force, the identity expected, checked inside the handshake. */
+class MeshConnector implements SecureConnector {
+  readonly #state: ClientState;
+  readonly #entry: EndpointEntry | undefined;
+  readonly #callCredentials: CallCredentials;
+
+  constructor(state: ClientState, entry: EndpointEntry | undefined, callCredentials: CallCredentials) {
+    this.#state = state;
+    this.#entry = entry;
+    this.#callCredentials = callCredentials;
+  }
+
+  connect(socket: Socket): Promise<experimental.SecureConnectResult> {
+    const entry = this.#entry;
+    if (entry === undefined) {
+      return Promise.reject(new MeshError('INMESH_ERR_GRPC_CHANNEL', 'mesh credentials secure mesh:/// targets only, made with channelOptions() of the same mesh'));
+    }
+    const { cluster, endpoint } = entry;
+    const { source, runtime, dialer } = this.#state;
+    return new Promise((resolve, reject) => {
+      dialer.secure(socket, { expect: cluster.identities, alpn: clientAlpn.h2, cluster: cluster.name, address: `${endpoint.host}:${endpoint.port}` }, (error, secured) => {
+        if (secured === undefined) {
+          reject(error ?? new Error('no connection'));
+          return;
+        }
+        const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
+        const peer = connectionFacts(secured)?.peer?.notAfterMs ?? 0;
+        entry.isVerified = true;
+        entry.onConnected(Math.min(own, peer) - runtime.wallMs());
+        resolve({ socket: secured, secure: true });
+      });
+    });
+  }
+
+  waitForReady(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  getCallCredentials(): CallCredentials {
+    return this.#callCredentials;
+  }
+
+  destroy(): void {
+    // The dialer belongs to the mesh.
+  }
+}
+
+/** Channel credentials of one mesh. */
+export class MeshCredentials extends ChannelCredentials {
+  readonly #state: ClientState;
+
+  /** @param state - Of the mesh. */
+  constructor(state: ClientState) {
+    super();
+    this.#state = state;
+  }
+
+  _isSecure(): boolean {
+    return true;
+  }
+
+  _equals(other: ChannelCredentials): boolean {
+    return other === this;
+  }
+
+  _createSecureConnector(_target: unknown, options: ChannelOptions, callCredentials?: CallCredentials): SecureConnector {
+    const id = options[endpointOption];
+    const isOurs = stateOf(options) === this.#state;
+    const entry = isOurs && typeof id === 'number' ? this.#state.entries.get(id) : undefined;
+    return new MeshConnector(this.#state, entry, callCredentials ?? CallCredentials.createEmpty());
+  }
+}
