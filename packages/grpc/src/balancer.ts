@@ -140,7 +140,7 @@ class MeshBalancer implements experimental.LoadBalancer {
   }
 
   resetBackoff(): void {
-    for (const slot of this.#slots) slot.current.resetBackoff();
+    this.exitIdle();
   }
 
   destroy(): void {

@@ -59,7 +59,7 @@ export function createGrpcClient(options: GrpcClientOptions): GrpcClient {
     // Here runs in the context of the caller; resolver and balancer run in that of whichever call woke them.
     const name = targetForm.exec(properties.channel.getTarget())?.[1];
     const origin: CallOrigin = { cluster: name === undefined ? undefined : findCluster(snapshot(), name)?.name, parent: context.current() };
-    return { ...properties, callOptions: { ...properties.callOptions, [originKey]: origin } };
+    return { ...properties, callOptions: Object.assign({}, properties.callOptions, { [originKey]: origin }) };
   };
   return {
     credentials: () => credentials,
