@@ -165,10 +165,11 @@ describe('gRPC', () => {
     } })).port));
     const soon = await mesh.identity('web', { notAfterMs: performance.timeOrigin + performance.now() + 2500 });
     const { client } = await mesh.client([...ports, 1], { source: soon });
+    while (hits.some((count) => count === 0)) await client.unary('x');
     const renewed = await mesh.ca.issue('/ns/default/sa/web');
     soon.update({ ...renewed, bundles: new Map([['a.test', mesh.ca.bundlePem]]) });
-    while (hits.some((count) => count === 0)) await client.unary('x');
-    while (serials.size < 2 && !(serials.size === 1 && hits[0]! + hits[1]! > 20_000)) await client.unary('x').catch((error: unknown) => { throw error; });
+    // No call fails while connections move to the new certificate; the old one ends in between.
+    while (serials.size < 2) await client.unary('x');
   });
 
   it('answers what is not gRPC, refuses other methods and spoofed identities', async () => {

@@ -1,0 +1,91 @@
+import { isMeshError } from '@inmesh/core';
+
+/** Where a command writes. */
+export interface CliOutput {
+  /** A line of result. */
+  print(line: string): void;
+  /** A line for the person who runs it. */
+  complain(line: string): void;
+}
+
+/** Runs one command. @returns the exit code */
+export type Command = (args: readonly string[], output: CliOutput) => Promise<number>;
+
+/** A wrong command line. */
+export class UsageError extends Error {}
+
+interface CommandSpec {
+  readonly name: string;
+  readonly usage: string;
+  readonly text: string;
+  readonly load: () => Promise<Command>;
+}
+
+/** Every command, as the reference shows it. */
+export const commands: readonly CommandSpec[] = Object.freeze([
+  {
+    name: 'identity mint',
+    usage: 'inmesh identity mint --service NAME [--namespace NS] [--dns NAME]... [--ttl DURATION] --out DIR',
+    text: 'Writes svid.pem, key.pem and bundle.pem of the dev CA, for a program that is not ours.',
+    load: async () => (await import('./commands/identity.js')).mintIdentity,
+  },
+  {
+    name: 'identity show',
+    usage: 'inmesh identity show [--json]',
+    text: 'Shows the identity that a process with this environment gets.',
+    load: async () => (await import('./commands/identity.js')).showIdentity,
+  },
+  {
+    name: 'config show',
+    usage: 'inmesh config show [--json]',
+    text: 'Shows every setting, its value and where it came from.',
+    load: async () => (await import('./commands/config.js')).showConfig,
+  },
+  {
+    name: 'authz eval',
+    usage: 'inmesh authz eval --vectors FILE...',
+    text: 'Runs acceptance vectors of authorization and says which passed.',
+    load: async () => (await import('./commands/authz.js')).evaluate,
+  },
+]);
+
+function help(): string {
+  const width = Math.max(...commands.map(({ usage }) => usage.length));
+  return ['Usage: inmesh COMMAND', '', ...commands.map(({ usage, text }) => `  ${usage.padEnd(width)}  ${text}`)].join('\n');
+}
+
+const console: CliOutput = {
+  print: (line) => void process.stdout.write(`${line}\n`),
+  complain: (line) => void process.stderr.write(`${line}\n`),
+};
+
+/**
+ * Runs a command line.
+ *
+ * @param args - Without node and script.
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage.
+ */
+export async function main(args: readonly string[], output: CliOutput = console): Promise<number> {
+  const [first = '--help', second = ''] = args;
+  if (first === '--help' || first === 'help') {
+    output.print(help());
+    return 0;
+  }
+  const spec = commands.find(({ name }) => name === `${first} ${second}`);
+  if (spec === undefined) {
+    output.complain(`inmesh: there is no command "${args.slice(0, 2).join(' ')}"\n\n${help()}`);
+    return 2;
+  }
+  try {
+    const run = await spec.load();
+    return await run(args.slice(2), output);
+  } catch (error) {
+    if (error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')) {
+      output.complain(`inmesh: ${(error as Error).message}\nUsage: ${spec.usage}`);
+      return 2;
+    }
+    if (!isMeshError(error)) throw error;
+    output.complain(`inmesh: ${error.code}: ${error.message}`);
+    return 1;
+  }
+}

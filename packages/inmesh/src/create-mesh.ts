@@ -1,0 +1,165 @@
+import { resolveConfig, type ResolvedConfig } from '@inmesh/config';
+import { CallContext, createStack, insertLayers, type Logger, MeshError, type PeerIdentity, type Runtime, type Snapshot, StackHolder, systemRuntime, type Watch, type Workload } from '@inmesh/core';
+import { httpPeer } from '@inmesh/http';
+import type { HttpClient } from '@inmesh/http/client';
+import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
+import type { GrpcClient } from '@inmesh/grpc';
+import { createIdentitySource, waitAtStart } from './identity-source.js';
+import { lazy } from './lazy.js';
+import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
+import { Server } from './mesh-server.js';
+import { PolicyEngine } from './policy-engine.js';
+import { createStderrLogger } from './stderr-logger.js';
+
+/** What {@link createMesh} has made before the mesh itself. */
+interface MeshParts {
+  readonly config: ResolvedConfig;
+  readonly workload: Workload;
+  readonly source: IdentitySource;
+  readonly policies: PolicyEngine;
+  readonly layers: NonNullable<MeshOptions['layers']>;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+}
+
+class InProcessMesh implements Mesh {
+  readonly #parts: MeshParts;
+  readonly #context = new CallContext();
+  readonly #servers = new Set<Server>();
+  readonly #dialer: Dialer;
+  readonly #outbound: StackHolder;
+  #http: HttpClient | undefined;
+  #grpc: GrpcClient | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: MeshParts) {
+    const { source, runtime, logger, config, layers } = parts;
+    this.#parts = parts;
+    this.#dialer = createDialer({ source, runtime, logger, connectTimeoutMs: config.values.connectTimeout, handshakeTimeoutMs: config.values.connectTimeout });
+    this.#outbound = new StackHolder(createStack(insertLayers([], layers.outbound ?? []), (role, phase, error) => logger.error({ role, phase, error }, 'a layer threw')));
+  }
+
+  get config(): ResolvedConfig {
+    return this.#parts.config;
+  }
+
+  get identity(): Watch<IdentitySnapshot> {
+    return this.#parts.source;
+  }
+
+  get dispatcher(): HttpClient['dispatcher'] {
+    return this.#httpClient().dispatcher;
+  }
+
+  readonly fetch: HttpClient['fetch'] = (input, init) => this.#httpClient().fetch(input, init);
+
+  get grpc(): MeshGrpc {
+    return this.#grpcClient();
+  }
+
+  serve(app?: unknown, options: ServeOptions = {}): MeshServer {
+    this.#checkOpen();
+    const { config, layers, ...parts } = this.#parts;
+    const server = new Server({ ...parts, config: config.values, layers: layers.inbound ?? [], context: this.#context }, app, options, (closed) => this.#servers.delete(closed));
+    this.#servers.add(server);
+    return server;
+  }
+
+  agent(): ReturnType<HttpClient['agent']> {
+    return this.#httpClient().agent();
+  }
+
+  peer(requestOrCall: unknown): PeerIdentity | undefined {
+    const isRpc = typeof requestOrCall === 'object' && requestOrCall !== null && 'metadata' in requestOrCall && 'sendMetadata' in requestOrCall;
+    return isRpc ? lazy.grpc().grpcPeer(requestOrCall as Parameters<ReturnType<typeof lazy.grpc>['grpcPeer']>[0]) : httpPeer(requestOrCall);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // Servers first: a handler that is finishing its call may still have to make one.
+    await Promise.all([...this.#servers].map((server) => server.close()));
+    await this.#http?.close();
+    this.#grpc?.close();
+    this.#dialer.close();
+    this.#parts.policies.close();
+    await this.#parts.source.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new MeshError('INMESH_ERR_CLOSED', 'the mesh is closed');
+  }
+
+  readonly #snapshot = (): Snapshot => {
+    const { config, workload, policies } = this.#parts;
+    this.#current ??= Object.freeze({ version: 1, workload, mtls: config.values.mtls, clusters: config.values.upstreams, policies: policies.policies });
+    return this.#current;
+  };
+  #current: Snapshot | undefined;
+
+  #httpClient(): HttpClient {
+    this.#checkOpen();
+    const { source, runtime, logger, config } = this.#parts;
+    this.#http ??= lazy.httpClient().createHttpClient({
+      snapshot: this.#snapshot,
+      dialer: this.#dialer,
+      source,
+      stack: this.#outbound,
+      context: this.#context,
+      connections: config.values.poolSize,
+      runtime,
+      logger,
+    });
+    return this.#http;
+  }
+
+  #grpcClient(): GrpcClient {
+    this.#checkOpen();
+    const { source, runtime, policies } = this.#parts;
+    this.#grpc ??= lazy.grpc().createGrpcClient({
+      snapshot: this.#snapshot,
+      onSnapshot: (listener) => policies.onChange(listener),
+      dialer: this.#dialer,
+      source,
+      stack: this.#outbound,
+      context: this.#context,
+      runtime,
+    });
+    return this.#grpc;
+  }
+}
+
+/**
+ * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies.
+ *
+ * @throws MeshError `INMESH_ERR_CONFIG_*`, `INMESH_ERR_POLICY_*`, `INMESH_ERR_DEV_CA_*`, `INMESH_ERR_IDENTITY_*`,
+ * `INMESH_ERR_CERTIFICATE_INVALID`, `INMESH_ERR_LAYER_ORDER`
+ */
+export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
+  const { env = process.env, cwd = process.cwd(), svid, policies: objects = [], layers = {}, runtime = systemRuntime, logger: given, ...code } = options;
+  const config = resolveConfig({ env, code, cwd });
+  const { values } = config;
+  const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
+  const workload: Workload = Object.freeze({ service: values.serviceName, namespace: values.namespace, trustDomain: values.trustDomain, labels: values.labels });
+  const source = createIdentitySource({ config: values, svid, env, runtime, logger });
+  let policies: PolicyEngine | undefined;
+  try {
+    const wait = (watch: Watch<unknown>, what: string): Promise<void> =>
+      waitAtStart((signal) => watch.ready(signal), what, () => watch.state.error, values.startupTimeout, runtime);
+    [policies] = await Promise.all([
+      PolicyEngine.start({ config: values, objects, workload, runtime, logger }, (directory) => wait(directory, 'policies')),
+      wait(source, 'identity'),
+    ]);
+    const { svid: own, origin } = source.current();
+    logger.info({ service: values.serviceName, namespace: values.namespace, identity: own.id.uri, origin, mtls: values.mtls, upstreams: [...values.upstreams.keys()] }, 'mesh ready');
+    if (values.mtls !== 'strict') logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
+    return new InProcessMesh({ config, workload, source, policies, layers, runtime, logger });
+  } catch (error) {
+    policies?.close();
+    await source.close();
+    throw error;
+  }
+}

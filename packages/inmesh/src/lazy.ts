@@ -1,0 +1,12 @@
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Loads a package when it is first needed, at once: `mesh.grpc` is no promise, and a service without gRPC should not
+ * pay for it.
+ */
+export const lazy = {
+  httpClient: () => require('@inmesh/http/client') as typeof import('@inmesh/http/client'),
+  grpc: () => require('@inmesh/grpc') as typeof import('@inmesh/grpc'),
+};

@@ -1,0 +1,134 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Server as GrpcServer } from '@grpc/grpc-js';
+import { authorize, normalizeTarget, type PolicySet } from '@inmesh/authz';
+import type { MeshConfig } from '@inmesh/config';
+import { type CallContext, createStack, insertLayers, type Layer, LiveCalls, type Logger, MeshError, type Runtime, StackHolder } from '@inmesh/core';
+import { createHttpListener, type HttpApplication, type HttpListener, toHttpServer } from '@inmesh/http';
+import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
+import type { AttachedGrpcServer } from '@inmesh/grpc';
+import { lazy } from './lazy.js';
+import type { MeshServer, ServeOptions } from './mesh-contract.js';
+import type { PolicyEngine } from './policy-engine.js';
+
+/** What a server of a mesh shares with it. */
+export interface ServerParts {
+  /** The configuration. */
+  readonly config: MeshConfig;
+  /** Who we are. */
+  readonly source: IdentitySource;
+  /** The policies. */
+  readonly policies: PolicyEngine;
+  /** Layers of the user's. */
+  readonly layers: readonly Layer[];
+  /** Carries the inbound call to outbound ones. */
+  readonly context: CallContext;
+  /** Time. */
+  readonly runtime: Runtime;
+  /** Told what happens. */
+  readonly logger: Logger;
+}
+
+const nothingHere = (_request: unknown, response: { statusCode: number; end(): void }): void => {
+  response.statusCode = 404;
+  response.end();
+};
+
+/** One port: an application, perhaps a gRPC server, and the mesh before both. */
+export class Server implements MeshServer {
+  readonly #parts: ServerParts;
+  readonly #application: HttpApplication;
+  readonly #listener: HttpListener;
+  readonly #tls: TlsFrontEnd | undefined;
+  readonly #live = new LiveCalls();
+  readonly #stack: StackHolder;
+  readonly #stopPolicies: () => void;
+  readonly #onClosed: (server: Server) => void;
+  #set: PolicySet;
+  #grpc: AttachedGrpcServer | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: ServerParts, app: unknown, options: ServeOptions, onClosed: (server: Server) => void) {
+    const { config, source, policies, layers, context, runtime, logger } = parts;
+    this.#parts = parts;
+    this.#onClosed = onClosed;
+    this.#application = toHttpServer(app ?? nothingHere);
+    const http2 = options.http2 ?? config.http2;
+    if (http2 && !this.#application.canHttp2) {
+      throw new MeshError('INMESH_ERR_CONFIG_INVALID', `http2 was asked for, but ${this.#application.framework} cannot serve HTTP/2`);
+    }
+    this.#set = policies.compile(this.#application.equivalence);
+    this.#stopPolicies = policies.onChange(() => this.#onPolicies());
+    const own = authorize({ policies: () => this.#set, logger });
+    this.#stack = new StackHolder(createStack(insertLayers([own], layers), (role, phase, error) => logger.error({ role, phase, error }, 'a layer threw')));
+    this.#tls =
+      config.mtls === 'disable'
+        ? undefined
+        : createTlsFrontEnd({ source, runtime, logger, handshakeTimeoutMs: config.handshakeTimeout, maxPendingHandshakes: config.maxHandshakes });
+    this.#listener = createHttpListener({
+      server: this.#application.server,
+      tls: this.#tls,
+      mode: config.mtls,
+      stack: this.#stack,
+      live: this.#live,
+      context,
+      normalize: (target) => normalizeTarget(target, config.pathNormalization),
+      grpc: () => this.#grpc,
+      http2,
+      probePaths: config.probePaths,
+      limits: { maxConnections: config.maxConnections, sniffTimeoutMs: config.sniffTimeout, headersTimeoutMs: config.headersTimeout },
+      runtime,
+      logger,
+    });
+  }
+
+  get http(): HttpApplication['server'] {
+    return this.#application.server;
+  }
+
+  addGrpc(server: GrpcServer): void {
+    if (this.#grpc !== undefined) throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
+    const { context, runtime, logger } = this.#parts;
+    this.#grpc = lazy.grpc().attachGrpcServer(server, { stack: this.#stack, live: this.#live, context, runtime, logger });
+  }
+
+  async listen(port = 0, host?: string): Promise<AddressInfo> {
+    await this.#application.ready();
+    const { http } = this;
+    const listening = once(http, 'listening');
+    if (host === undefined) http.listen(port);
+    else http.listen(port, host);
+    await listening;
+    const address = this.address();
+    if (address === null) throw new MeshError('INMESH_ERR_INTERNAL', 'the server listens on no TCP port');
+    const { config, logger } = this.#parts;
+    logger.info({ port: address.port, host: address.address, mtls: config.mtls, framework: this.#application.framework, grpc: this.#grpc !== undefined }, 'listening');
+    return address;
+  }
+
+  address(): AddressInfo | null {
+    const address = this.http.address();
+    return typeof address === 'object' ? address : null;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { config } = this.#parts;
+    await this.#listener.drain({ delayMs: config.drainDelay, timeoutMs: config.drainTimeout });
+    this.#grpc?.close();
+    this.#tls?.close();
+    this.#stopPolicies();
+    this.#onClosed(this);
+  }
+
+  /** New policies decide the next call at once, and calls under way again. */
+  #onPolicies(): void {
+    this.#set = this.#parts.policies.compile(this.#application.equivalence);
+    const stopped = this.#live.recheckAll();
+    if (stopped > 0) this.#parts.logger.info({ stopped }, 'calls stopped by new policies');
+  }
+}

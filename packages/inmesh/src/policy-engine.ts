@@ -1,0 +1,98 @@
+import { compilePolicies, type PolicySet } from '@inmesh/authz';
+import type { MeshConfig } from '@inmesh/config';
+import type { PolicyDirectory } from '@inmesh/config/policies';
+import type { AuthorizationPolicy, Logger, Runtime, Workload } from '@inmesh/core';
+import type { PathEquivalence } from '@inmesh/http';
+
+/** What the policies of a mesh come from. */
+export interface PolicyInputs {
+  /** The configuration. */
+  readonly config: MeshConfig;
+  /** Policies in code. */
+  readonly objects: readonly unknown[];
+  /** Who we are. */
+  readonly workload: Workload;
+  /** Time. */
+  readonly runtime: Runtime;
+  /** Told when a set is in force. */
+  readonly logger: Logger;
+}
+
+/** The policies of a mesh, from every source, as one list that changes as one. */
+export class PolicyEngine {
+  readonly #inputs: PolicyInputs;
+  readonly #fixed: readonly AuthorizationPolicy[];
+  readonly #directory: PolicyDirectory | undefined;
+  readonly #listeners = new Set<() => void>();
+  #policies: readonly AuthorizationPolicy[];
+  #version = 0;
+
+  private constructor(inputs: PolicyInputs, fixed: readonly AuthorizationPolicy[], directory: PolicyDirectory | undefined) {
+    this.#inputs = inputs;
+    this.#fixed = fixed;
+    this.#policies = fixed;
+    this.#directory = directory;
+  }
+
+  /** Reads what there is; a directory is ready, or the start fails. */
+  static async start(inputs: PolicyInputs, waitFor: (directory: PolicyDirectory) => Promise<void>): Promise<PolicyEngine> {
+    const { config, objects, workload, runtime, logger } = inputs;
+    const fixed: AuthorizationPolicy[] = config.allow === undefined ? [] : [config.allow];
+    let directory: PolicyDirectory | undefined;
+    if (objects.length > 0 || config.policyDir !== undefined) {
+      // YAML and schemas are loaded only where there is something to read with them.
+      const { createPolicyDirectory, parsePolicyObject } = await import('@inmesh/config/policies');
+      fixed.push(...objects.map((json, i) => parsePolicyObject(json, `policies[${i}]`, { namespace: workload.namespace })));
+      if (config.policyDir !== undefined) {
+        const check = (policies: readonly AuthorizationPolicy[]): void => void compilePolicies([...fixed, ...policies], workload);
+        directory = createPolicyDirectory({ dir: config.policyDir, namespace: workload.namespace, check, runtime, logger });
+        await waitFor(directory);
+      }
+    }
+    compilePolicies(fixed, workload);
+    const engine = new PolicyEngine(inputs, fixed, directory);
+    directory?.subscribe((state) => {
+      if (state.kind === 'ready' && state.error === undefined) engine.#apply(state.value);
+    });
+    if (directory === undefined) engine.#apply([]);
+    return engine;
+  }
+
+  /** Every policy, not yet selected. */
+  get policies(): readonly AuthorizationPolicy[] {
+    return this.#policies;
+  }
+
+  /** Compiles what applies to a server, whose router takes some paths for the same. */
+  compile(equivalence: PathEquivalence): PolicySet {
+    const { workload, config } = this.#inputs;
+    return compilePolicies(this.#policies, workload, { defaultAction: config.authzDefault, equivalence });
+  }
+
+  /** Calls `listener` after each change. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Stops watching. */
+  close(): void {
+    this.#directory?.close();
+  }
+
+  #apply(fromDirectory: readonly AuthorizationPolicy[]): void {
+    const { workload, config, logger } = this.#inputs;
+    const policies = Object.freeze([...this.#fixed, ...fromDirectory]);
+    if (this.#version > 0 && policies.length === this.#policies.length && policies.every((one, i) => one === this.#policies[i])) return;
+    this.#policies = policies;
+    this.#version++;
+    for (const listener of this.#listeners) listener();
+    const set = compilePolicies(policies, workload, { defaultAction: config.authzDefault });
+    for (const warning of set.warnings) logger.warn({}, warning);
+    const hasAllow = policies.some((policy) => policy.action === 'ALLOW');
+    if (!hasAllow && config.authzDefault === 'allow') {
+      logger.warn({ INMESH_AUTHZ_DEFAULT: 'allow' }, 'no ALLOW policy: every caller is allowed that no DENY policy names; set INMESH_ALLOW, or INMESH_AUTHZ_DEFAULT=deny');
+    }
+    logger.info({ version: this.#version, policies: policies.length, clauses: set.size, default: config.authzDefault }, 'policy set in force');
+  }
+}
