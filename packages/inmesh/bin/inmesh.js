@@ -1,2 +1,4 @@
 #!/usr/bin/env node
-import('../dist/cli.js').then((cli) => cli.main(process.argv.slice(2)));
+import('../dist/cli.js').then(async (cli) => {
+  process.exitCode = await cli.main(process.argv.slice(2));
+});
