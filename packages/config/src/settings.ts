@@ -111,7 +111,7 @@ export const settings = Object.freeze([
   setting('keyFile', 'KEY_FILE', filePath, undefined, 'PEM private key.'),
   setting('caFile', 'CA_FILE', filePath, undefined, 'PEM trust bundle.'),
   setting('devCaDir', 'DEV_CA_DIR', filePath, undefined, 'Directory of the dev CA.', { fallbackText: '`$XDG_STATE_HOME/inmesh/dev-ca`' }),
-  setting('devCaTtl', 'DEV_CA_TTL', duration(2000, 24 * hourMs), hourMs, 'Life of a certificate of the dev CA; renewed at half of it.'),
+  setting('devCaTtl', 'DEV_CA_TTL', duration(3000, 24 * hourMs), hourMs, 'Life of a certificate of the dev CA; renewed at half of it.'),
   setting('startupTimeout', 'STARTUP_TIMEOUT', duration(1, hourMs), 30_000, 'Longest wait for an identity and policies at start.'),
   setting('authzDefault', 'AUTHZ_DEFAULT', choice('allow', 'deny'), 'allow', 'What happens to a call where no ALLOW policy applies.', guard),
   setting('policyDir', 'POLICY_DIR', filePath, undefined, 'Directory of AuthorizationPolicy files, read again on change.', guard),

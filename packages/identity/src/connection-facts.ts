@@ -4,8 +4,11 @@ import type { TLSSocket } from 'node:tls';
 import { type ConnectionFacts, MeshError, type PeerIdentity, plainIp } from '@inmesh/core';
 import { type Certificate, checkLeaf, parseCertificate } from './certificate.js';
 
-/** A symbol on the socket and no WeakMap: http2 hands out a Proxy, which a WeakMap does not find. */
-const factsKey: unique symbol = Symbol('inmesh.connection-facts');
+/**
+ * A symbol on the socket and no WeakMap: http2 hands out a Proxy, which a WeakMap does not find. Registered, so that
+ * two installed copies of this package know each other's connections.
+ */
+const factsKey: unique symbol = Symbol.for('inmesh.connection-facts/1');
 
 interface Marked {
   readonly [factsKey]?: ConnectionFacts;

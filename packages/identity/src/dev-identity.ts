@@ -59,7 +59,7 @@ class DevSource extends IdentityHolder implements IdentitySource {
   }
 
   async #renew(): Promise<void> {
-    const { runtime, ttlMs, trustDomain, logger } = this.#options;
+    const { runtime, trustDomain, logger } = this.#options;
     let nextMs: number;
     try {
       // Opened each time: another process may have made a successor of the authority.
@@ -79,7 +79,8 @@ class DevSource extends IdentityHolder implements IdentitySource {
         'dev identity issued',
       );
       this.#retryMs = firstRetryMs;
-      nextMs = ttlMs * (0.49 + 0.02 * runtime.random());
+      // Of what is left, not of what was asked for: certificates end at whole seconds.
+      nextMs = (svid.notAfterMs - runtime.wallMs()) * (0.49 + 0.02 * runtime.random());
     } catch (error) {
       if (this.#isClosed) return;
       this.#complain(error);
