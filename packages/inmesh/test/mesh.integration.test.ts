@@ -135,7 +135,7 @@ describe('mesh', () => {
   });
 
   it('loses no call while identities rotate, and finishes calls when it closes', async () => {
-    const back = await make('back', { devCaTtl: 3000 });
+    const back = await make('back', { devCaTtl: 3000, drainDelay: '200ms' });
     const serials = new Set<string>();
     const server = back.serve((request: IncomingMessage, response: ServerResponse) => {
       serials.add(back.peer(request)?.serial ?? '');
