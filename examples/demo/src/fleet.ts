@@ -1,0 +1,138 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** One running service, as `--json` prints it. */
+export interface RunningService {
+  readonly name: string;
+  readonly replica: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: 'grpc' | 'http';
+  readonly framework: string;
+  readonly mode: string;
+  readonly identity: string;
+}
+
+/** Everything that runs, as `--json` prints it. */
+export interface Fleet {
+  readonly services: readonly RunningService[];
+  readonly caDir: string;
+  readonly bundle: string;
+  readonly policyDir: string;
+  readonly log: string;
+}
+
+const policies = `# Who may call whom. The one identity that may use /admin is admin.
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: callers
+spec:
+  action: ALLOW
+  rules:
+  - from:
+    - source:
+        principals: ["dev.local/ns/default/sa/web", "dev.local/ns/default/sa/orders", "dev.local/ns/default/sa/admin"]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: admin-only
+spec:
+  action: DENY
+  rules:
+  - from:
+    - source:
+        notPrincipals: ["dev.local/ns/default/sa/admin"]
+    to:
+    - operation:
+        paths: ["/admin", "/admin/*"]
+`;
+
+/** Starts services as processes that live on their own. */
+export class FleetStarter {
+  readonly #dir: string;
+  readonly #log: number;
+  readonly #services: RunningService[] = [];
+  readonly #detached: boolean;
+  readonly children: ChildProcess[] = [];
+
+  constructor(dir: string, detached: boolean) {
+    this.#dir = dir;
+    this.#detached = detached;
+    mkdirSync(this.policyDir, { recursive: true, mode: 0o700 });
+    writeFileSync(join(this.policyDir, 'policies.yaml'), policies);
+    this.#log = openSync(this.log, 'a', 0o600);
+  }
+
+  get caDir(): string {
+    return join(this.#dir, 'ca');
+  }
+
+  get policyDir(): string {
+    return join(this.#dir, 'policies');
+  }
+
+  get log(): string {
+    return join(this.#dir, 'services.log');
+  }
+
+  /** Addresses of what runs under `name`. */
+  at(name: string): string {
+    return this.#services.filter((one) => one.name === name).map(({ host, port }) => `${host}:${port}`).join(',');
+  }
+
+  async start(name: string, env: Readonly<Record<string, string>> = {}, replica = 0): Promise<void> {
+    const script = fileURLToPath(new URL(`services/${name}.js`, import.meta.url));
+    const child = fork(script, [], {
+      // Nothing of ours: the environment of a service is its whole configuration.
+      env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: name, INMESH_DEV_CA_DIR: this.caDir, INMESH_POLICY_DIR: this.policyDir, INMESH_DRAIN_DELAY: '100ms', INMESH_HEADERS_TIMEOUT: '5s', ...env },
+      stdio: ['ignore', this.#log, this.#log, 'ipc'],
+      detached: this.#detached,
+    });
+    this.children.push(child);
+    const told = await new Promise<Omit<RunningService, 'replica' | 'protocol'>>((resolve, reject) => {
+      child.once('message', (message) => resolve(message as Omit<RunningService, 'replica' | 'protocol'>));
+      child.once('exit', (code) => reject(new Error(`${name} ended with ${String(code)}; see ${this.log}`)));
+    });
+    child.removeAllListeners('exit');
+    child.disconnect();
+    if (this.#detached) child.unref();
+    this.#services.push({ ...told, replica, protocol: name === 'payments' ? 'grpc' : 'http' });
+  }
+
+  /** The four services of the demo. */
+  async startAll(): Promise<Fleet> {
+    await Promise.all([this.start('catalog'), this.start('payments')]);
+    const upstream = { INMESH_UPSTREAM_CATALOG: this.at('catalog') };
+    await Promise.all([0, 1, 2].map((replica) => this.start('orders', upstream, replica)));
+    await this.start('web', { INMESH_UPSTREAM_ORDERS: this.at('orders'), INMESH_UPSTREAM_PAYMENTS: this.at('payments') });
+    return this.fleet();
+  }
+
+  fleet(): Fleet {
+    return { services: [...this.#services], caDir: this.caDir, bundle: join(this.caDir, 'dev.local', 'ca.crt'), policyDir: this.policyDir, log: this.log };
+  }
+
+  close(): void {
+    closeSync(this.#log);
+  }
+}
+
+/** Ends processes that were started; by pid, and only if they are still ours. */
+export async function stopAll(pids: readonly number[]): Promise<void> {
+  const isAlive = (pid: number): boolean => {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGTERM');
+  for (let i = 0; i < 100 && pids.some(isAlive); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+}

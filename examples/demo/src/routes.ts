@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Mesh } from 'inmesh';
+
+/** Handles a request; `views` is what the framework shows of its headers. */
+export type Handle = (request: IncomingMessage, response: ServerResponse, views?: unknown) => void | Promise<void>;
+
+/** A route that every framework can mount. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT';
+  /** Path; `/*` at its end is anything below. */
+  readonly path: string;
+  readonly handle: Handle;
+}
+
+export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+}
+
+/** Counts how often handlers ran: what a denied call must not change. */
+export interface Counts {
+  admin: number;
+  calls: number;
+  aborted: number;
+}
+
+export const newCounts = (): Counts => ({ admin: 0, calls: 0, aborted: 0 });
+
+function stream(request: IncomingMessage, response: ServerResponse, counts: Counts): void {
+  const bytes = Number(new URL(request.url ?? '/', 'http://x').searchParams.get('bytes') ?? 0);
+  const chunk = Buffer.alloc(65_536, 'x');
+  let left = bytes;
+  response.on('close', () => {
+    if (!response.writableFinished) counts.aborted++;
+  });
+  response.writeHead(200, { 'content-type': 'application/octet-stream' });
+  const write = (): void => {
+    while (left > 0) {
+      const part = left >= chunk.length ? chunk : chunk.subarray(0, left);
+      left -= part.length;
+      if (!response.write(part)) {
+        response.once('drain', write);
+        return;
+      }
+    }
+    response.end();
+  };
+  write();
+}
+
+function upload(request: IncomingMessage, response: ServerResponse, counts: Counts): void {
+  const hash = createHash('sha256');
+  let length = 0;
+  request.on('data', (chunk: Buffer) => {
+    hash.update(chunk);
+    length += chunk.length;
+  });
+  request.on('end', () => sendJson(response, { length, sha256: hash.digest('hex') }));
+  request.on('close', () => {
+    if (!request.complete) counts.aborted++;
+  });
+}
+
+/** What every HTTP service of the demo answers. */
+export function commonRoutes(mesh: Mesh, service: string, counts: Counts): readonly Route[] {
+  const admin: Handle = (request, response) => {
+    counts.admin++;
+    sendJson(response, { service, admin: counts.admin, peer: mesh.peer(request)?.id.uri });
+  };
+  return [
+    {
+      method: 'GET',
+      path: '/echo',
+      handle(request, response, views) {
+        counts.calls++;
+        sendJson(response, {
+          service,
+          pid: process.pid,
+          peer: mesh.peer(request)?.id.uri ?? null,
+          url: request.url,
+          headers: request.headers,
+          headersDistinct: request.headersDistinct,
+          rawHeaders: request.rawHeaders,
+          framework: views ?? null,
+        });
+      },
+    },
+    { method: 'GET', path: '/admin', handle: admin },
+    { method: 'POST', path: '/admin', handle: admin },
+    { method: 'GET', path: '/admin/*', handle: admin },
+    { method: 'POST', path: '/admin/*', handle: admin },
+    { method: 'GET', path: '/count', handle: (_request, response) => sendJson(response, { service, pid: process.pid, rss: process.memoryUsage().rss, ...counts }) },
+    { method: 'PUT', path: '/upload', handle: (request, response) => upload(request, response, counts) },
+    { method: 'GET', path: '/stream', handle: (request, response) => stream(request, response, counts) },
+  ];
+}
