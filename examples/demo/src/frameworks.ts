@@ -43,8 +43,7 @@ function onFastify(routes: readonly Route[]): unknown {
 function onKoa(routes: readonly Route[]): unknown {
   const router = new Router();
   for (const { method, path, handle } of routes) {
-    const pattern = path.endsWith('/*') ? new RegExp(`^${path.slice(0, -1)}.*$`, 'i') : path;
-    router.register(pattern, [method], (context) => {
+    router.register(path.replace(/\*$/, '*rest'), [method], (context) => {
       context.respond = false;
       return handle(context.req, context.res, { headers: context.headers });
     });

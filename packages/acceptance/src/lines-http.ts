@@ -163,14 +163,14 @@ export const webSockets: Line = {
   async run({ web, intruder, service }) {
     for (const name of ['web', 'orders', 'catalog']) {
       const url = `wss://127.0.0.1:${service(name).port}/ws`;
-      const socket = new WebSocket(url, tlsOptions(web) as WebSocket.ClientOptions);
+      const socket = new WebSocket(url, tlsOptions(web) as object);
       const [first] = (await once(socket, 'message')) as [Buffer];
       check(first.toString() === 'hello spiffe://dev.local/ns/default/sa/web', `${name}: ${first.toString()}`);
       socket.send('ping');
       const [second] = (await once(socket, 'message')) as [Buffer];
       check(second.toString() === 'ping', `${name}: no echo`);
       socket.close();
-      const refused = new WebSocket(url, tlsOptions(intruder) as WebSocket.ClientOptions);
+      const refused = new WebSocket(url, tlsOptions(intruder) as object);
       const status = await new Promise<number>((resolve) => {
         refused.on('unexpected-response', (_request, response) => resolve(response.statusCode ?? 0));
         refused.on('open', () => resolve(101));
