@@ -90,6 +90,8 @@ export function commonRoutes(mesh: Mesh, service: string, counts: Counts): reado
     { method: 'POST', path: '/admin', handle: admin },
     { method: 'GET', path: '/admin/*', handle: admin },
     { method: 'POST', path: '/admin/*', handle: admin },
+    // Nothing below it: what of `/secret/` and `/Secret` gets here is the router's doing alone.
+    { method: 'GET', path: '/secret', handle: admin },
     { method: 'GET', path: '/count', handle: (_request, response) => sendJson(response, { service, pid: process.pid, rss: process.memoryUsage().rss, ...counts }) },
     { method: 'PUT', path: '/upload', handle: (request, response) => upload(request, response, counts) },
     { method: 'GET', path: '/stream', handle: (request, response) => stream(request, response, counts) },

@@ -81,9 +81,10 @@ export const onePort: Line = {
 const spellings: readonly (readonly [string, string])[] = [
   ['//admin', '//admin'], ['/%2fadmin', '/%2fadmin'], ['/./admin', '/./admin'], ['/x/../admin', '/x/../admin'], ['/%61dmin', '/%61dmin'], ['/Admin', '/Admin'], ['/admin/', '/admin/'],
   ['/admin;x', '/admin;x'], ['/admin%00', '/admin%00'], ['/admin#f', '/admin#f'], ['absolute form', 'http://localhost/admin'], ['/admin?x', '/admin?x'], ['/%5cadmin', '/%5cadmin'], ['/\\admin', '/\\admin'], ['/x/%2e%2e/admin', '/x/%2e%2e/admin'],
+  ['/secret', '/secret'], ['/Secret', '/Secret'], ['/secret/', '/secret/'], ['/SECRET/', '/SECRET/'], ['/%73ecret', '/%73ecret'], ['/secret;x', '/secret;x'],
 ];
 /** What our default normalization makes `/admin` of, or refuses. */
-const normalizesToAdmin = new Set(['//admin', '/./admin', '/x/../admin', '/%61dmin', '/admin#f', 'absolute form', '/admin?x', '/\\admin', '/x/%2e%2e/admin', '/%2fadmin', '/%5cadmin', '/admin%00']);
+const normalizesToAdmin = new Set(['//admin', '/./admin', '/x/../admin', '/%61dmin', '/admin#f', 'absolute form', '/admin?x', '/\\admin', '/x/%2e%2e/admin', '/%2fadmin', '/%5cadmin', '/admin%00', '/secret', '/%73ecret']);
 
 const denyAdmin = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -92,7 +93,7 @@ spec:
   action: DENY
   rules:
   - from: [{ source: { notPrincipals: ["dev.local/ns/default/sa/admin"] } }]
-    to: [{ operation: { paths: ["/admin"] } }]
+    to: [{ operation: { paths: ["/admin", "/admin/*", "/secret"] } }]
 `;
 
 interface FrameworkPair {

@@ -18,7 +18,7 @@ import {
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
 
 /** How long a stopped call may take to send its status before the stream is cut. */
-const stopMs = 500;
+const stopMs = 250;
 
 /** What a {@link ServerCall} needs. */
 export interface ServerCallParts {
