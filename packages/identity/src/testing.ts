@@ -15,6 +15,8 @@ export interface TestCa {
  *
  * @param wallMs - Wall clock now. @defaultValue the system's
  */
+export { mint };
+
 export async function createTestCa(
   trustDomain: string,
   wallMs: number = performance.timeOrigin + performance.now(),
