@@ -82,14 +82,25 @@ export class FleetStarter {
 
   /** Addresses of what runs under `name`. */
   at(name: string): string {
-    return this.#services.filter((one) => one.name === name).map(({ host, port }) => `${host}:${port}`).join(',');
+    return this.#services
+      .filter((one) => one.name === name)
+      .map(({ host, port }) => `${host}:${port}`)
+      .join(',');
   }
 
   async start(name: string, env: Readonly<Record<string, string>> = {}, replica = 0): Promise<void> {
     const script = fileURLToPath(new URL(`services/${name}.js`, import.meta.url));
     const child = fork(script, [], {
       // Nothing of ours: the environment of a service is its whole configuration.
-      env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: name, INMESH_DEV_CA_DIR: this.caDir, INMESH_POLICY_DIR: this.policyDir, INMESH_DRAIN_DELAY: '100ms', INMESH_HEADERS_TIMEOUT: '5s', ...env },
+      env: {
+        PATH: process.env['PATH'],
+        INMESH_SERVICE_NAME: name,
+        INMESH_DEV_CA_DIR: this.caDir,
+        INMESH_POLICY_DIR: this.policyDir,
+        INMESH_DRAIN_DELAY: '100ms',
+        INMESH_HEADERS_TIMEOUT: '5s',
+        ...env,
+      },
       stdio: ['ignore', this.#log, this.#log, 'ipc'],
       detached: this.#detached,
     });
@@ -109,12 +120,21 @@ export class FleetStarter {
     await Promise.all([this.start('catalog'), this.start('payments')]);
     const upstream = { INMESH_UPSTREAM_CATALOG: this.at('catalog') };
     await Promise.all([0, 1, 2].map((replica) => this.start('orders', upstream, replica)));
-    await this.start('web', { INMESH_UPSTREAM_ORDERS: this.at('orders'), INMESH_UPSTREAM_PAYMENTS: this.at('payments') });
+    await this.start('web', {
+      INMESH_UPSTREAM_ORDERS: this.at('orders'),
+      INMESH_UPSTREAM_PAYMENTS: this.at('payments'),
+    });
     return this.fleet();
   }
 
   fleet(): Fleet {
-    return { services: [...this.#services], caDir: this.caDir, bundle: join(this.caDir, 'dev.local', 'ca.crt'), policyDir: this.policyDir, log: this.log };
+    return {
+      services: [...this.#services],
+      caDir: this.caDir,
+      bundle: join(this.caDir, 'dev.local', 'ca.crt'),
+      policyDir: this.policyDir,
+      log: this.log,
+    };
   }
 
   close(): void {
@@ -133,6 +153,7 @@ export async function stopAll(pids: readonly number[]): Promise<void> {
     }
   };
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGTERM');
-  for (let i = 0; i < 100 && pids.some(isAlive); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let i = 0; i < 100 && pids.some(isAlive); i++)
+    await new Promise((resolve) => setTimeout(resolve, 100));
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
 }

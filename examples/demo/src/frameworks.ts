@@ -11,13 +11,20 @@ import type { Route } from './routes.js';
 /** Frameworks that the demo and the acceptance run. */
 export type FrameworkName = 'express' | 'express4' | 'fastify' | 'hono' | 'http' | 'koa';
 
-type ExpressMethod = (path: string | RegExp, handler: (request: IncomingMessage & { headers: object }, response: ServerResponse) => void) => void;
+type ExpressMethod = (
+  path: string | RegExp,
+  handler: (request: IncomingMessage & { headers: object }, response: ServerResponse) => void,
+) => void;
 
 function onExpress(app: { readonly get: unknown }, routes: readonly Route[]): unknown {
   const methods = app as unknown as Record<string, ExpressMethod>;
   for (const { method, path, handle } of routes) {
     const pattern = path.endsWith('/*') ? new RegExp(`^${path.slice(0, -1)}.*$`, 'i') : path;
-    methods[method.toLowerCase()]?.call(app, pattern, (request, response) => void handle(request, response, { headers: request.headers }));
+    methods[method.toLowerCase()]?.call(
+      app,
+      pattern,
+      (request, response) => void handle(request, response, { headers: request.headers }),
+    );
   }
   return app;
 }
@@ -65,7 +72,11 @@ function onHono(routes: readonly Route[]): unknown {
 function onHttp(routes: readonly Route[]): unknown {
   return (request: IncomingMessage, response: ServerResponse): void => {
     const path = (request.url ?? '').split('?')[0] ?? '';
-    const route = routes.find((one) => one.method === request.method && (one.path.endsWith('/*') ? path.startsWith(one.path.slice(0, -1)) : path === one.path));
+    const route = routes.find(
+      (one) =>
+        one.method === request.method &&
+        (one.path.endsWith('/*') ? path.startsWith(one.path.slice(0, -1)) : path === one.path),
+    );
     if (route !== undefined) void route.handle(request, response);
     else response.writeHead(404).end();
   };

@@ -1,5 +1,5 @@
 import { connect as connectTcp } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import type { RunningService } from './fleet.js';
 
 /** What came of an attempt. */
@@ -15,11 +15,21 @@ export interface Attempt {
 const request = 'GET /admin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 
 /** Asks for `/admin` over TLS with whatever certificate, or none. */
-export function tryTls(who: string, { host, port }: RunningService, options: ConnectionOptions): Promise<Attempt> {
+export function tryTls(
+  who: string,
+  { host, port }: RunningService,
+  options: ConnectionOptions,
+): Promise<Attempt> {
   return new Promise((resolve) => {
     let reply = '';
     let error = '';
-    const socket = connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'], ...options });
+    const socket = connectTls({
+      host,
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['http/1.1'],
+      ...options,
+    });
     socket.on('secureConnect', () => socket.write(request));
     socket.on('data', (chunk: Buffer) => {
       reply += chunk.toString('latin1');

@@ -8,7 +8,14 @@ import { drive, type Tally } from './drive.js';
 import { type Fleet, FleetStarter, stopAll } from './fleet.js';
 import { renderPage, renderTally, renderTopology } from './render.js';
 
-const { values } = parseArgs({ options: { detach: { type: 'boolean' }, json: { type: 'boolean' }, stop: { type: 'boolean' }, seconds: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    detach: { type: 'boolean' },
+    json: { type: 'boolean' },
+    stop: { type: 'boolean' },
+    seconds: { type: 'string' },
+  },
+});
 const stateFile = join(tmpdir(), `inmesh-demo-${userInfo().uid}.json`);
 
 interface State extends Fleet {
@@ -47,7 +54,9 @@ async function run(dir: string): Promise<number> {
   const starter = new FleetStarter(dir, false);
   const seconds = Number(values.seconds ?? 10);
   let last: Tally | undefined;
-  const page = createServer((_request, response) => response.setHeader('content-type', 'text/html').end(renderPage(starter.fleet(), last)));
+  const page = createServer((_request, response) =>
+    response.setHeader('content-type', 'text/html').end(renderPage(starter.fleet(), last)),
+  );
   try {
     const fleet = await starter.startAll();
     await new Promise<void>((resolve) => page.listen(0, '127.0.0.1', resolve));

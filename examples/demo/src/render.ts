@@ -31,7 +31,9 @@ function lines(tally: Tally): readonly (readonly [string, string])[] {
 
 /** What happened so far, for the terminal. */
 export function renderTally(tally: Tally): string {
-  return lines(tally).map(([name, value]) => `  ${name.padEnd(42)} ${value.padEnd(24)}`).join('\n');
+  return lines(tally)
+    .map(([name, value]) => `  ${name.padEnd(42)} ${value.padEnd(24)}`)
+    .join('\n');
 }
 
 function escape(text: string): string {
@@ -40,8 +42,18 @@ function escape(text: string): string {
 
 /** What happened so far, for a browser. */
 export function renderPage(fleet: Fleet, tally: Tally | undefined): string {
-  const rows = tally === undefined ? '' : lines(tally).map(([name, value]) => `<tr><td>${escape(name)}<td>${escape(value)}`).join('');
-  const services = fleet.services.map(({ name, framework, port, identity }) => `<tr><td>${name}<td>${framework}<td>${port}<td><code>${identity}</code>`).join('');
+  const rows =
+    tally === undefined
+      ? ''
+      : lines(tally)
+          .map(([name, value]) => `<tr><td>${escape(name)}<td>${escape(value)}`)
+          .join('');
+  const services = fleet.services
+    .map(
+      ({ name, framework, port, identity }) =>
+        `<tr><td>${name}<td>${framework}<td>${port}<td><code>${identity}</code>`,
+    )
+    .join('');
   return `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="1"><title>Inmesh demo</title>
 <style>body{font:16px system-ui;max-width:60rem;margin:3rem auto;color:#123}td{padding:.3rem 1rem .3rem 0;border-bottom:1px solid #dde}h1{font-weight:600}</style>
 <h1>Inmesh demo</h1><table>${services}</table><h2>So far</h2><table>${rows}</table>`;

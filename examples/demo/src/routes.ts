@@ -3,7 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Mesh } from 'inmesh';
 
 /** Handles a request; `views` is what the framework shows of its headers. */
-export type Handle = (request: IncomingMessage, response: ServerResponse, views?: unknown) => void | Promise<void>;
+export type Handle = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  views?: unknown,
+) => void | Promise<void>;
 
 /** A route that every framework can mount. */
 export interface Route {
@@ -92,7 +96,12 @@ export function commonRoutes(mesh: Mesh, service: string, counts: Counts): reado
     { method: 'POST', path: '/admin/*', handle: admin },
     // Nothing below it: what of `/secret/` and `/Secret` gets here is the router's doing alone.
     { method: 'GET', path: '/secret', handle: admin },
-    { method: 'GET', path: '/count', handle: (_request, response) => sendJson(response, { service, pid: process.pid, rss: process.memoryUsage().rss, ...counts }) },
+    {
+      method: 'GET',
+      path: '/count',
+      handle: (_request, response) =>
+        sendJson(response, { service, pid: process.pid, rss: process.memoryUsage().rss, ...counts }),
+    },
     { method: 'PUT', path: '/upload', handle: (request, response) => upload(request, response, counts) },
     { method: 'GET', path: '/stream', handle: (request, response) => stream(request, response, counts) },
   ];

@@ -1,7 +1,7 @@
 import { createMesh, type Mesh, type MeshServer } from 'inmesh';
 import { WebSocketServer } from 'ws';
 import { buildApp, type FrameworkName } from './frameworks.js';
-import { commonRoutes, type Counts, newCounts, type Route } from './routes.js';
+import { type Counts, commonRoutes, newCounts, type Route } from './routes.js';
 
 /** What a service of the demo is beside what they all are. */
 export interface ServiceSpec {
@@ -15,7 +15,10 @@ export async function runService({ framework, routes, extend }: ServiceSpec): Pr
   const mesh = await createMesh();
   const { serviceName, mtls } = mesh.config.values;
   const counts = newCounts();
-  const app = buildApp(framework, [...commonRoutes(mesh, serviceName, counts), ...(routes?.(mesh, counts) ?? [])]);
+  const app = buildApp(framework, [
+    ...commonRoutes(mesh, serviceName, counts),
+    ...(routes?.(mesh, counts) ?? []),
+  ]);
   const server = mesh.serve(app);
   const sockets = new WebSocketServer({ server: server.http, path: '/ws' });
   sockets.on('connection', (socket, request) => {
@@ -25,7 +28,15 @@ export async function runService({ framework, routes, extend }: ServiceSpec): Pr
   extend?.(mesh, server, counts);
   const { port } = await server.listen(Number(process.env['PORT'] ?? 0), '127.0.0.1');
   const identity = mesh.identity.current().svid.id.uri;
-  process.send?.({ name: serviceName, pid: process.pid, host: '127.0.0.1', port, framework, mode: mtls, identity });
+  process.send?.({
+    name: serviceName,
+    pid: process.pid,
+    host: '127.0.0.1',
+    port,
+    framework,
+    mode: mtls,
+    identity,
+  });
   const stop = (): void => void mesh.close().finally(() => process.exit(0));
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

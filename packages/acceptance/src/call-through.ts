@@ -3,7 +3,8 @@ import { Client } from '@grpc/grpc-js';
 import { createMesh } from 'inmesh';
 
 const mesh = await createMesh();
-const describe = (error: unknown): string => [error, (error as Error).cause].map((one) => (one instanceof Error ? one.message : '')).join(' ');
+const describe = (error: unknown): string =>
+  [error, (error as Error).cause].map((one) => (one instanceof Error ? one.message : '')).join(' ');
 
 async function http(): Promise<object> {
   const reply = await mesh.fetch('http://backend/echo');

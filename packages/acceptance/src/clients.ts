@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
-import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { type Bench, check, run } from './harness.js';
 
 const cli = new URL('../../inmesh/bin/inmesh.js', import.meta.url).pathname;
@@ -18,7 +18,11 @@ export interface Credentials {
 /** An identity of the dev CA, for programs that are not ours. */
 export async function mint(bench: Bench, caDir: string, service: string): Promise<Credentials> {
   const out = bench.newDir(service);
-  const { code, stderr } = await run(process.execPath, [cli, 'identity', 'mint', '--service', service, '--out', out], { env: { PATH: process.env['PATH'], INMESH_DEV_CA_DIR: caDir }, cwd: bench.dir });
+  const { code, stderr } = await run(
+    process.execPath,
+    [cli, 'identity', 'mint', '--service', service, '--out', out],
+    { env: { PATH: process.env['PATH'], INMESH_DEV_CA_DIR: caDir }, cwd: bench.dir },
+  );
   check(code === 0, `identity mint: ${stderr}`);
   return { cert: join(out, 'svid.pem'), key: join(out, 'key.pem'), bundle: join(out, 'bundle.pem') };
 }
@@ -32,8 +36,28 @@ export interface Answer {
 }
 
 /** Asks with curl, server name verified. */
-export async function curl(who: Credentials, port: number, path: string, ...args: readonly string[]): Promise<Answer> {
-  const all = ['-sS', '--max-time', '120', '--path-as-is', '--cacert', who.bundle, '--cert', who.cert, '--key', who.key, '-w', '\n%{http_code} %{http_version}', ...args, `https://localhost:${port}${path}`];
+export async function curl(
+  who: Credentials,
+  port: number,
+  path: string,
+  ...args: readonly string[]
+): Promise<Answer> {
+  const all = [
+    '-sS',
+    '--max-time',
+    '120',
+    '--path-as-is',
+    '--cacert',
+    who.bundle,
+    '--cert',
+    who.cert,
+    '--key',
+    who.key,
+    '-w',
+    '\n%{http_code} %{http_version}',
+    ...args,
+    `https://localhost:${port}${path}`,
+  ];
   const { code, stdout, stderr } = await run('curl', all, { timeoutMs: 150_000 });
   const end = stdout.lastIndexOf('\n');
   const [status = '0', version = ''] = stdout.slice(end + 1).split(' ');
@@ -58,7 +82,10 @@ export function counts(who: Credentials, port: number): Promise<Counts> {
   return json<Counts>(who, port, '/count');
 }
 
-export function tlsOptions(who: Credentials | undefined, alpn: readonly string[] = ['http/1.1']): ConnectionOptions {
+export function tlsOptions(
+  who: Credentials | undefined,
+  alpn: readonly string[] = ['http/1.1'],
+): ConnectionOptions {
   return {
     rejectUnauthorized: false,
     ALPNProtocols: [...alpn],
@@ -67,7 +94,11 @@ export function tlsOptions(who: Credentials | undefined, alpn: readonly string[]
 }
 
 /** A raw TLS connection. */
-export async function rawTls(port: number, who: Credentials | undefined, alpn?: readonly string[]): Promise<TLSSocket> {
+export async function rawTls(
+  port: number,
+  who: Credentials | undefined,
+  alpn?: readonly string[],
+): Promise<TLSSocket> {
   const socket = connectTls({ port, host: '127.0.0.1', ...tlsOptions(who, alpn) });
   await once(socket, 'secureConnect');
   socket.on('error', () => {});
@@ -101,7 +132,8 @@ export async function plaintext(port: number, bytes: string): Promise<string> {
   });
 }
 
-export const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+export const get = (path: string): string =>
+  `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
 
 export function statusOf(reply: string): number {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(reply)?.[1] ?? 0);
@@ -109,7 +141,9 @@ export function statusOf(reply: string): number {
 
 /** A raw HTTP/2 session over TLS. */
 export function rawHttp2(port: number, who: Credentials): ClientHttp2Session {
-  const session = connectHttp2('https://localhost', { createConnection: () => connectTls({ port, host: '127.0.0.1', ...tlsOptions(who, ['h2']) }) });
+  const session = connectHttp2('https://localhost', {
+    createConnection: () => connectTls({ port, host: '127.0.0.1', ...tlsOptions(who, ['h2']) }),
+  });
   session.on('error', () => {});
   return session;
 }
@@ -138,8 +172,17 @@ export interface GrpcAnswer {
 }
 
 /** One gRPC call by hand over an HTTP/2 session. */
-export async function grpcCall(session: ClientHttp2Session, path: string, payload: Buffer): Promise<GrpcAnswer> {
-  const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' });
+export async function grpcCall(
+  session: ClientHttp2Session,
+  path: string,
+  payload: Buffer,
+): Promise<GrpcAnswer> {
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
   let head: IncomingHttpHeaders = {};
   let trailers: IncomingHttpHeaders = {};
   const chunks: Buffer[] = [];
@@ -159,6 +202,10 @@ export async function grpcCall(session: ClientHttp2Session, path: string, payloa
 
 /** Starts `openssl s_client`; `input` is sent, then it waits for the server to close. */
 export async function openssl(port: number, args: readonly string[], input = ''): Promise<string> {
-  const { stdout, stderr } = await run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-alpn', 'http/1.1', '-ign_eof', ...args], { input, timeoutMs: 15_000 });
+  const { stdout, stderr } = await run(
+    'openssl',
+    ['s_client', '-connect', `127.0.0.1:${port}`, '-alpn', 'http/1.1', '-ign_eof', ...args],
+    { input, timeoutMs: 15_000 },
+  );
   return stdout + stderr;
 }

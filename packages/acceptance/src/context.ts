@@ -10,7 +10,7 @@ export interface Context {
   readonly admin: Credentials;
   readonly intruder: Credentials;
   /** The first service of a name. */
-  service(name: string): Service;
+  readonly service: (name: string) => Service;
 }
 
 /** A line of the acceptance: returns what it saw, in a few words. */

@@ -23,10 +23,32 @@ export interface Ran {
 }
 
 /** Runs a program to its end. */
-export function run(file: string, args: readonly string[], options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv; readonly cwd?: string; readonly timeoutMs?: number } = {}): Promise<Ran> {
+export function run(
+  file: string,
+  args: readonly string[],
+  options: {
+    readonly input?: string | Buffer;
+    readonly env?: NodeJS.ProcessEnv;
+    readonly cwd?: string;
+    readonly timeoutMs?: number;
+  } = {},
+): Promise<Ran> {
   return new Promise((resolve) => {
-    const child = execFile(file, [...args], { maxBuffer: 64 * 1024 * 1024, timeout: options.timeoutMs ?? 60_000, ...(options.env && { env: options.env }), ...(options.cwd && { cwd: options.cwd }) }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr }),
+    const child = execFile(
+      file,
+      [...args],
+      {
+        maxBuffer: 64 * 1024 * 1024,
+        timeout: options.timeoutMs ?? 60_000,
+        ...(options.env && { env: options.env }),
+        ...(options.cwd && { cwd: options.cwd }),
+      },
+      (error, stdout, stderr) =>
+        resolve({
+          code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1,
+          stdout,
+          stderr,
+        }),
     );
     child.stdin?.on('error', () => {});
     child.stdin?.end(options.input ?? '');
@@ -38,7 +60,11 @@ export async function sleep(ms: number): Promise<void> {
 }
 
 /** Waits for something; `what` says what in the error. */
-export async function until(what: string, timeoutMs: number, isDone: () => boolean | Promise<boolean>): Promise<number> {
+export async function until(
+  what: string,
+  timeoutMs: number,
+  isDone: () => boolean | Promise<boolean>,
+): Promise<number> {
   const start = performance.now();
   for (;;) {
     if (await isDone()) return performance.now() - start;
@@ -92,12 +118,18 @@ export class Bench {
     this.#count++;
     const log = this.path(`${name}-${this.#count}.log`);
     const fd = openSync(log, 'a');
-    const child = fork(join(demoDir, 'services', 'any.js'), [], { env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: name, INMESH_DRAIN_DELAY: '0ms', ...env }, stdio: ['ignore', fd, fd, 'ipc'], cwd });
+    const child = fork(join(demoDir, 'services', 'any.js'), [], {
+      env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: name, INMESH_DRAIN_DELAY: '0ms', ...env },
+      stdio: ['ignore', fd, fd, 'ipc'],
+      cwd,
+    });
     closeSync(fd);
     this.#children.push(child);
     const told = await new Promise<Service>((resolve, reject) => {
       child.once('message', (message) => resolve(message as Service));
-      child.once('exit', (code) => reject(new Error(`${name} ended with ${String(code)}: ${readFileSync(log, 'utf8').slice(-600)}`)));
+      child.once('exit', (code) =>
+        reject(new Error(`${name} ended with ${String(code)}: ${readFileSync(log, 'utf8').slice(-600)}`)),
+      );
     });
     child.disconnect();
     return { ...told, log };
@@ -148,7 +180,11 @@ export function logLines(file: string): readonly Record<string, unknown>[] {
 
 /** Starts the demo and leaves it running. */
 export async function startDemo(): Promise<Fleet> {
-  const { stdout, stderr, code } = await run(process.execPath, [join(demoDir, 'main.js'), '--detach', '--json'], { timeoutMs: 120_000 });
+  const { stdout, stderr, code } = await run(
+    process.execPath,
+    [join(demoDir, 'main.js'), '--detach', '--json'],
+    { timeoutMs: 120_000 },
+  );
   check(code === 0, `the demo did not start: ${stderr}`);
   const fleet = JSON.parse(stdout) as Fleet;
   return { ...fleet, services: fleet.services.map((service) => ({ ...service, log: fleet.log })) };

@@ -18,26 +18,62 @@ async function freePort(): Promise<number> {
 }
 
 /** Starts Envoy on a template; every placeholder must have a value. */
-async function startEnvoy({ bench }: Context, label: string, template: string, values: Readonly<Record<string, string | number>>): Promise<void> {
+async function startEnvoy(
+  { bench }: Context,
+  label: string,
+  template: string,
+  values: Readonly<Record<string, string | number>>,
+): Promise<void> {
   const binary = envoyBinary();
   const adminPort = await freePort();
   const all: Readonly<Record<string, string | number>> = { ...values, ADMIN_PORT: adminPort };
-  const config = readFileSync(join(peerFiles, template), 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_match, name: string) => {
-    const value = all[name];
-    check(value !== undefined, `${template}: no value for ${name}`);
-    return String(value);
-  });
+  const config = readFileSync(join(peerFiles, template), 'utf8').replaceAll(
+    /\{\{(\w+)\}\}/g,
+    (_match, name: string) => {
+      const value = all[name];
+      check(value !== undefined, `${template}: no value for ${name}`);
+      return String(value);
+    },
+  );
   const file = bench.path(`${label}.yaml`);
   writeFileSync(file, config);
   const log = bench.path(`${label}.log`);
-  bench.program(binary, ['-c', file, '--disable-hot-restart', '--concurrency', '1', '--log-level', 'warning', '--file-flush-interval-msec', '50', '--base-id', String(adminPort)], log);
-  await until(`${label} ready`, 30_000, async () => (await run('curl', ['-sS', `http://127.0.0.1:${adminPort}/ready`])).stdout.startsWith('LIVE')).catch((error: unknown) => {
+  bench.program(
+    binary,
+    [
+      '-c',
+      file,
+      '--disable-hot-restart',
+      '--concurrency',
+      '1',
+      '--log-level',
+      'warning',
+      '--file-flush-interval-msec',
+      '50',
+      '--base-id',
+      String(adminPort),
+    ],
+    log,
+  );
+  await until(`${label} ready`, 30_000, async () =>
+    (await run('curl', ['-sS', `http://127.0.0.1:${adminPort}/ready`])).stdout.startsWith('LIVE'),
+  ).catch((error: unknown) => {
     throw new Error(`${String(error)}: ${readFileSync(log, 'utf8').slice(-800)}`);
   });
 }
 
-async function plainCurl(port: number, path: string): Promise<{ readonly status: number; readonly body: string }> {
-  const { stdout } = await run('curl', ['-sS', '--max-time', '20', '-w', '\n%{http_code}', `http://127.0.0.1:${port}${path}`]);
+async function plainCurl(
+  port: number,
+  path: string,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const { stdout } = await run('curl', [
+    '-sS',
+    '--max-time',
+    '20',
+    '-w',
+    '\n%{http_code}',
+    `http://127.0.0.1:${port}${path}`,
+  ]);
   const end = stdout.lastIndexOf('\n');
   return { status: Number(stdout.slice(end + 1)), body: stdout.slice(0, end) };
 }
@@ -52,13 +88,22 @@ async function plainGrpc(port: number): Promise<string> {
 
 /** Envoy as the sidecar of a client: it reaches our servers, and refuses one with another name. */
 async function envoyOutbound(context: Context, web: Credentials): Promise<void> {
-  const any = await context.bench.service('orders', { INMESH_DEV_CA_DIR: context.fleet.caDir, INMESH_ALLOW: 'web' });
+  const any = await context.bench.service('orders', {
+    INMESH_DEV_CA_DIR: context.fleet.caDir,
+    INMESH_ALLOW: 'web',
+  });
   const start = async (label: string, expected: string): Promise<number> => {
     const port = await freePort();
     await startEnvoy(context, label, 'sidecar-outbound.yaml', {
-      LISTEN_PORT: port, ACCESS_LOG: context.bench.path(`${label}.access`), EXPECTED_ID: `spiffe://dev.local/ns/default/sa/${expected}`,
-      ENDPOINTS: JSON.stringify([{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: any.port } } } }]),
-      CERT_CHAIN: web.cert, KEY: web.key, CA: web.bundle,
+      LISTEN_PORT: port,
+      ACCESS_LOG: context.bench.path(`${label}.access`),
+      EXPECTED_ID: `spiffe://dev.local/ns/default/sa/${expected}`,
+      ENDPOINTS: JSON.stringify([
+        { endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: any.port } } } },
+      ]),
+      CERT_CHAIN: web.cert,
+      KEY: web.key,
+      CA: web.bundle,
     });
     return port;
   };
@@ -74,9 +119,15 @@ async function envoyOutbound(context: Context, web: Credentials): Promise<void> 
   const stranger = await mint(context.bench, context.fleet.caDir, 'stranger');
   const port = await freePort();
   await startEnvoy(context, 'outbound-stranger', 'sidecar-outbound.yaml', {
-    LISTEN_PORT: port, ACCESS_LOG: context.bench.path('stranger.access'), EXPECTED_ID: 'spiffe://dev.local/ns/default/sa/orders',
-    ENDPOINTS: JSON.stringify([{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: any.port } } } }]),
-    CERT_CHAIN: stranger.cert, KEY: stranger.key, CA: stranger.bundle,
+    LISTEN_PORT: port,
+    ACCESS_LOG: context.bench.path('stranger.access'),
+    EXPECTED_ID: 'spiffe://dev.local/ns/default/sa/orders',
+    ENDPOINTS: JSON.stringify([
+      { endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: any.port } } } },
+    ]),
+    CERT_CHAIN: stranger.cert,
+    KEY: stranger.key,
+    CA: stranger.bundle,
   });
   check((await plainCurl(port, '/h1')).status === 403, 'Envoy with a denied identity was let in');
 }
@@ -89,10 +140,22 @@ interface CallResult {
 }
 
 /** Our client in a process of its own: one fetch, or one gRPC call. */
-async function ourClient({ bench, fleet }: Context, kind: 'grpc' | 'http', upstream: string, identity: string): Promise<CallResult> {
+async function ourClient(
+  { bench, fleet }: Context,
+  kind: 'grpc' | 'http',
+  upstream: string,
+  identity: string,
+): Promise<CallResult> {
   const script = new URL('call-through.js', import.meta.url).pathname;
   const { stdout, stderr } = await run(process.execPath, [script, kind], {
-    env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: 'web', INMESH_DEV_CA_DIR: fleet.caDir, INMESH_LOG_LEVEL: 'error', INMESH_UPSTREAM_BACKEND: upstream, INMESH_UPSTREAM_BACKEND_IDENTITY: identity },
+    env: {
+      PATH: process.env['PATH'],
+      INMESH_SERVICE_NAME: 'web',
+      INMESH_DEV_CA_DIR: fleet.caDir,
+      INMESH_LOG_LEVEL: 'error',
+      INMESH_UPSTREAM_BACKEND: upstream,
+      INMESH_UPSTREAM_BACKEND_IDENTITY: identity,
+    },
     cwd: bench.dir,
   });
   if (stdout === '') throw new Error(`our client: ${stderr.slice(-600)}`);
@@ -102,25 +165,55 @@ async function ourClient({ bench, fleet }: Context, kind: 'grpc' | 'http', upstr
 /** Envoy as the sidecar of a server: our clients reach the application behind it, and refuse one with another name. */
 async function envoyInbound(context: Context): Promise<void> {
   const backend = await mint(context.bench, context.fleet.caDir, 'backend');
-  const app = await context.bench.service('plain', { INMESH_MTLS: 'disable', INMESH_DEV_CA_DIR: context.fleet.caDir });
-  const rules = { action: 'ALLOW', policies: { web: { permissions: [{ any: true }], principals: [{ authenticated: { principal_name: { exact: 'spiffe://dev.local/ns/default/sa/web' } } }] } } };
+  const app = await context.bench.service('plain', {
+    INMESH_MTLS: 'disable',
+    INMESH_DEV_CA_DIR: context.fleet.caDir,
+  });
+  const rules = {
+    action: 'ALLOW',
+    policies: {
+      web: {
+        permissions: [{ any: true }],
+        principals: [
+          { authenticated: { principal_name: { exact: 'spiffe://dev.local/ns/default/sa/web' } } },
+        ],
+      },
+    },
+  };
   const start = async (label: string, protocol: string): Promise<number> => {
     const port = await freePort();
     await startEnvoy(context, label, 'sidecar-inbound.yaml', {
-      LISTEN_PORT: port, APP_PORT: app.port, APP_PROTOCOL: protocol, RBAC_RULES: JSON.stringify(rules), TRUST_DOMAIN: 'dev.local',
-      ACCESS_LOG: context.bench.path(`${label}.access`), CERT_CHAIN: backend.cert, KEY: backend.key, CA: backend.bundle,
+      LISTEN_PORT: port,
+      APP_PORT: app.port,
+      APP_PROTOCOL: protocol,
+      RBAC_RULES: JSON.stringify(rules),
+      TRUST_DOMAIN: 'dev.local',
+      ACCESS_LOG: context.bench.path(`${label}.access`),
+      CERT_CHAIN: backend.cert,
+      KEY: backend.key,
+      CA: backend.bundle,
     });
     return port;
   };
   const h1 = await start('inbound-h1', 'http_protocol_options');
   const h2 = await start('inbound-h2', 'http2_protocol_options');
   const http = await ourClient(context, 'http', `127.0.0.1:${h1}`, 'backend');
-  check(http.http === 200 && http.body?.includes('"service":"plain"'), `our client to Envoy: ${JSON.stringify(http)}`);
+  check(
+    http.http === 200 && http.body?.includes('"service":"plain"'),
+    `our client to Envoy: ${JSON.stringify(http)}`,
+  );
   const rpc = await ourClient(context, 'grpc', `127.0.0.1:${h2}`, 'backend');
   check(rpc.grpc === 'hello', `our gRPC client to Envoy: ${JSON.stringify(rpc)}`);
-  for (const [kind, port] of [['http', h1], ['grpc', h2]] as const) {
+  for (const [kind, port] of [
+    ['http', h1],
+    ['grpc', h2],
+  ] as const) {
     const { error = '' } = await ourClient(context, kind, `127.0.0.1:${port}`, 'other');
-    check(error.includes('spiffe://dev.local/ns/default/sa/backend') && error.includes('spiffe://dev.local/ns/default/sa/other'), `${kind}: the refusal names not both: ${error}`);
+    check(
+      error.includes('spiffe://dev.local/ns/default/sa/backend') &&
+        error.includes('spiffe://dev.local/ns/default/sa/other'),
+      `${kind}: the refusal names not both: ${error}`,
+    );
   }
 }
 
@@ -128,11 +221,26 @@ async function envoyInbound(context: Context): Promise<void> {
 async function grpcio(context: Context, web: Credentials): Promise<void> {
   const client = grpcPython('grpc_client.py');
   const { port } = context.service('payments');
-  const called = await run(client.python, [client.script, `localhost:${port}`, 'unary', '1000', web.bundle, web.cert, web.key]);
-  check((JSON.parse(called.stdout) as { readonly code: number }).code === 0, `grpcio to us: ${called.stdout}`);
+  const called = await run(client.python, [
+    client.script,
+    `localhost:${port}`,
+    'unary',
+    '1000',
+    web.bundle,
+    web.cert,
+    web.key,
+  ]);
+  check(
+    (JSON.parse(called.stdout) as { readonly code: number }).code === 0,
+    `grpcio to us: ${called.stdout}`,
+  );
   const backend = await mint(context.bench, context.fleet.caDir, 'backend');
   const server = grpcPython('grpc_server.py');
-  const process_ = context.bench.program(server.python, [server.script, backend.bundle, backend.cert, backend.key], context.bench.path('grpcio-server.log'));
+  const process_ = context.bench.program(
+    server.python,
+    [server.script, backend.bundle, backend.cert, backend.key],
+    context.bench.path('grpcio-server.log'),
+  );
   const [line] = (await once(process_.stdout ?? process_, 'data')) as [Buffer];
   const address = `127.0.0.1:${line.toString().trim()}`;
   const rpc = await ourClient(context, 'grpc', address, 'backend');
@@ -142,7 +250,8 @@ async function grpcio(context: Context, web: Credentials): Promise<void> {
 }
 
 export const interop: Line = {
-  title: 'Envoy as an Istio-shaped sidecar on either side, and grpcio on either side; wrong identities refused',
+  title:
+    'Envoy as an Istio-shaped sidecar on either side, and grpcio on either side; wrong identities refused',
   async run(context) {
     envoyBinary();
     grpcPython('grpc_client.py');

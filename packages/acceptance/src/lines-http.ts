@@ -1,11 +1,23 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import WebSocket from 'ws';
-import { counts, type Counts, curl, exchange, get, grpcCall, plaintext, rawHttp2, rawTls, statusOf, tlsOptions } from './clients.js';
+import {
+  type Counts,
+  counts,
+  curl,
+  exchange,
+  get,
+  grpcCall,
+  plaintext,
+  rawHttp2,
+  rawTls,
+  statusOf,
+  tlsOptions,
+} from './clients.js';
 import type { Context, Line } from './context.js';
 import { check, isAlive, logLines, run, type Service, sleep, until } from './harness.js';
 import { grpcPython } from './peers.js';
@@ -13,48 +25,76 @@ import { grpcPython } from './peers.js';
 const frameworks = ['express', 'express4', 'fastify', 'koa', 'hono', 'http'] as const;
 
 export const whoMay: Line = {
-  title: 'curl as web 200, as intruder 403, gRPC intruder status 7, counters unchanged, the log names policy and line',
+  title:
+    'curl as web 200, as intruder 403, gRPC intruder status 7, counters unchanged, the log names policy and line',
   async run({ admin, web, intruder, service, fleet }) {
     const orders = service('orders');
     const payments = service('payments');
     const before = await Promise.all([counts(admin, orders.port), counts(admin, payments.port)]);
     check((await curl(web, orders.port, '/order')).status === 200, 'web is not served');
     const denied = await curl(intruder, orders.port, '/echo');
-    check(denied.status === 403 && denied.body === 'RBAC: access denied', `intruder: ${denied.status} ${denied.body}`);
+    check(
+      denied.status === 403 && denied.body === 'RBAC: access denied',
+      `intruder: ${denied.status} ${denied.body}`,
+    );
     check((await curl(web, orders.port, '/admin')).status === 403, 'web may use /admin');
     const session = rawHttp2(payments.port, intruder);
     const rpc = await grpcCall(session, '/demo.v1.Echo/Unary', Buffer.from('x'));
     session.destroy();
-    check(rpc.grpcStatus === '7' && rpc.message === 'RBAC: access denied', `gRPC intruder: ${rpc.grpcStatus} ${rpc.message}`);
+    check(
+      rpc.grpcStatus === '7' && rpc.message === 'RBAC: access denied',
+      `gRPC intruder: ${rpc.grpcStatus} ${rpc.message}`,
+    );
     const after = await Promise.all([counts(admin, orders.port), counts(admin, payments.port)]);
-    check(after.every((one, i) => one.admin === before[i]?.admin && one.calls === before[i]?.calls), 'a handler ran');
-    const line = logLines(fleet.log).findLast((one) => one['msg'] === 'denied' && one['policy'] === 'default/admin-only');
-    check(Number(line?.['line']) > 0 && String(line?.['file']).endsWith('policies.yaml') && String(line?.['peer']).endsWith('/sa/web'), `log: ${JSON.stringify(line)}`);
+    check(
+      after.every((one, i) => one.admin === before[i]?.admin && one.calls === before[i]?.calls),
+      'a handler ran',
+    );
+    const line = logLines(fleet.log).findLast(
+      (one) => one['msg'] === 'denied' && one['policy'] === 'default/admin-only',
+    );
+    check(
+      Number(line?.['line']) > 0 &&
+        String(line?.['file']).endsWith('policies.yaml') &&
+        String(line?.['peer']).endsWith('/sa/web'),
+      `log: ${JSON.stringify(line)}`,
+    );
     return `403, 7, ${String(line?.['policy'])} at line ${String(line?.['line'])}`;
   },
 };
 
 export const strictAndPermissive: Line = {
-  title: 'strict: plaintext gets no byte; permissive: 200 with no peer, and a policy that asks for a principal denies it',
+  title:
+    'strict: plaintext gets no byte; permissive: 200 with no peer, and a policy that asks for a principal denies it',
   async run({ bench, fleet, web, service }) {
     for (const name of ['web', 'orders', 'catalog', 'payments']) {
       check((await plaintext(service(name).port, get('/echo'))) === '', `${name} answered plaintext`);
-      check((await plaintext(service(name).port, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')) === '', `${name} answered plaintext HTTP/2`);
+      check(
+        (await plaintext(service(name).port, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')) === '',
+        `${name} answered plaintext HTTP/2`,
+      );
     }
     const env = { INMESH_DEV_CA_DIR: fleet.caDir, INMESH_MTLS: 'permissive' };
     const open = await bench.service('open', env);
     const reply = await plaintext(open.port, get('/echo'));
     check(statusOf(reply) === 200 && reply.includes('"peer":null'), `permissive: ${reply.slice(0, 200)}`);
-    check((await curl(web, open.port, '/echo')).body.includes('"peer":"spiffe://dev.local/ns/default/sa/web"'), 'permissive: mTLS has no peer');
+    check(
+      (await curl(web, open.port, '/echo')).body.includes('"peer":"spiffe://dev.local/ns/default/sa/web"'),
+      'permissive: mTLS has no peer',
+    );
     const closed = await bench.service('closed', { ...env, INMESH_ALLOW: '*' });
-    check(statusOf(await plaintext(closed.port, get('/echo'))) === 403, 'a policy that asks for a principal lets plaintext in');
+    check(
+      statusOf(await plaintext(closed.port, get('/echo'))) === 403,
+      'a policy that asks for a principal lets plaintext in',
+    );
     check((await curl(web, closed.port, '/echo')).status === 200, 'a principal is not let in');
     return 'no byte; 200 and nobody; 403';
   },
 };
 
 export const onePort: Line = {
-  title: 'curl, curl --http1.1 and gRPC on one port; plain HTTP/2 where opted in, a clear answer elsewhere; no crash',
+  title:
+    'curl, curl --http1.1 and gRPC on one port; plain HTTP/2 where opted in, a clear answer elsewhere; no crash',
   async run({ bench, fleet, web, service }) {
     const payments = service('payments');
     for (const args of [[], ['--http1.1']]) {
@@ -64,27 +104,87 @@ export const onePort: Line = {
     const session = rawHttp2(payments.port, web);
     const rpc = await grpcCall(session, '/demo.v1.Echo/Unary', Buffer.from('hello'));
     session.destroy();
-    check(rpc.grpcStatus === '0' && rpc.body.includes('hello') && rpc.body.includes('spiffe://dev.local/ns/default/sa/web'), `gRPC: ${rpc.grpcStatus} ${rpc.message}`);
-    const opted = await Promise.all((['fastify', 'hono', 'koa', 'http'] as const).map((framework) => bench.service('opted', { INMESH_DEV_CA_DIR: fleet.caDir, INMESH_HTTP2: 'true', DEMO_FRAMEWORK: framework })));
-    for (const [where, want] of [...opted.map((one) => [one, 200] as const), [payments, 505] as const, [service('orders'), 505] as const, [service('web'), 505] as const]) {
+    check(
+      rpc.grpcStatus === '0' &&
+        rpc.body.includes('hello') &&
+        rpc.body.includes('spiffe://dev.local/ns/default/sa/web'),
+      `gRPC: ${rpc.grpcStatus} ${rpc.message}`,
+    );
+    const opted = await Promise.all(
+      (['fastify', 'hono', 'koa', 'http'] as const).map((framework) =>
+        bench.service('opted', {
+          INMESH_DEV_CA_DIR: fleet.caDir,
+          INMESH_HTTP2: 'true',
+          DEMO_FRAMEWORK: framework,
+        }),
+      ),
+    );
+    for (const [where, want] of [
+      ...opted.map((one) => [one, 200] as const),
+      [payments, 505] as const,
+      [service('orders'), 505] as const,
+      [service('web'), 505] as const,
+    ]) {
       const plain = rawHttp2(where.port, web);
-      const stream = plain.request({ ':path': where === service('orders') ? '/echo' : '/count', 'content-type': 'text/plain' });
+      const stream = plain.request({
+        ':path': where === service('orders') ? '/echo' : '/count',
+        'content-type': 'text/plain',
+      });
       const [head] = (await once(stream, 'response')) as [Record<string, unknown>];
-      check(Number(head[':status']) === want, `${where.framework} over HTTP/2: ${String(head[':status'])}, expected ${want}`);
+      check(
+        Number(head[':status']) === want,
+        `${where.framework} over HTTP/2: ${String(head[':status'])}, expected ${want}`,
+      );
       plain.destroy();
-      check((await curl(web, where.port, '/echo')).status === 200 && isAlive(where.pid), `${where.framework} did not survive HTTP/2`);
+      check(
+        (await curl(web, where.port, '/echo')).status === 200 && isAlive(where.pid),
+        `${where.framework} did not survive HTTP/2`,
+      );
     }
     return `HTTP/1.1 twice, gRPC, HTTP/2 on ${opted.length} frameworks, 505 on the others`;
   },
 };
 
 const spellings: readonly (readonly [string, string])[] = [
-  ['//admin', '//admin'], ['/%2fadmin', '/%2fadmin'], ['/./admin', '/./admin'], ['/x/../admin', '/x/../admin'], ['/%61dmin', '/%61dmin'], ['/Admin', '/Admin'], ['/admin/', '/admin/'],
-  ['/admin;x', '/admin;x'], ['/admin%00', '/admin%00'], ['/admin#f', '/admin#f'], ['absolute form', 'http://localhost/admin'], ['/admin?x', '/admin?x'], ['/%5cadmin', '/%5cadmin'], ['/\\admin', '/\\admin'], ['/x/%2e%2e/admin', '/x/%2e%2e/admin'],
-  ['/secret', '/secret'], ['/Secret', '/Secret'], ['/secret/', '/secret/'], ['/SECRET/', '/SECRET/'], ['/%73ecret', '/%73ecret'], ['/secret;x', '/secret;x'],
+  ['//admin', '//admin'],
+  ['/%2fadmin', '/%2fadmin'],
+  ['/./admin', '/./admin'],
+  ['/x/../admin', '/x/../admin'],
+  ['/%61dmin', '/%61dmin'],
+  ['/Admin', '/Admin'],
+  ['/admin/', '/admin/'],
+  ['/admin;x', '/admin;x'],
+  ['/admin%00', '/admin%00'],
+  ['/admin#f', '/admin#f'],
+  ['absolute form', 'http://localhost/admin'],
+  ['/admin?x', '/admin?x'],
+  ['/%5cadmin', '/%5cadmin'],
+  ['/\\admin', '/\\admin'],
+  ['/x/%2e%2e/admin', '/x/%2e%2e/admin'],
+  ['/secret', '/secret'],
+  ['/Secret', '/Secret'],
+  ['/secret/', '/secret/'],
+  ['/SECRET/', '/SECRET/'],
+  ['/%73ecret', '/%73ecret'],
+  ['/secret;x', '/secret;x'],
 ];
 /** What our default normalization makes `/admin` of, or refuses. */
-const normalizesToAdmin = new Set(['//admin', '/./admin', '/x/../admin', '/%61dmin', '/admin#f', 'absolute form', '/admin?x', '/\\admin', '/x/%2e%2e/admin', '/%2fadmin', '/%5cadmin', '/admin%00', '/secret', '/%73ecret']);
+const normalizesToAdmin = new Set([
+  '//admin',
+  '/./admin',
+  '/x/../admin',
+  '/%61dmin',
+  '/admin#f',
+  'absolute form',
+  '/admin?x',
+  '/\\admin',
+  '/x/%2e%2e/admin',
+  '/%2fadmin',
+  '/%5cadmin',
+  '/admin%00',
+  '/secret',
+  '/%73ecret',
+]);
 
 const denyAdmin = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -112,7 +212,10 @@ function frameworkPairs({ bench, fleet }: Context): Promise<readonly FrameworkPa
     const started: FrameworkPair[] = [];
     for (const framework of frameworks) {
       const env = { INMESH_DEV_CA_DIR: fleet.caDir, DEMO_FRAMEWORK: framework };
-      const [guarded, open] = await Promise.all([bench.service('guarded', { ...env, INMESH_POLICY_DIR: policyDir }), bench.service('open', env)]);
+      const [guarded, open] = await Promise.all([
+        bench.service('guarded', { ...env, INMESH_POLICY_DIR: policyDir }),
+        bench.service('open', env),
+      ]);
       started.push({ framework, guarded, open });
     }
     return started;
@@ -128,7 +231,10 @@ export const spellingsOfAdmin: Line = {
     let asked = 0;
     for (const { framework, guarded, open } of await frameworkPairs(context)) {
       for (const [name, target] of [...spellings, ['two Hosts', 'two Hosts'] as const]) {
-        const request = name === 'two Hosts' ? 'GET /admin HTTP/1.1\r\nHost: a\r\nHost: localhost\r\nConnection: close\r\n\r\n' : get(target);
+        const request =
+          name === 'two Hosts'
+            ? 'GET /admin HTTP/1.1\r\nHost: a\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+            : get(target);
         const before = (await counts(admin, open.port)).admin;
         await exchange(open.port, web, request);
         const isRouted = (await counts(admin, open.port)).admin > before;
@@ -136,13 +242,23 @@ export const spellingsOfAdmin: Line = {
         const status = statusOf(await exchange(guarded.port, web, request));
         asked++;
         const mustRefuse = isRouted || normalizesToAdmin.has(name) || name === 'two Hosts';
-        check(!mustRefuse || status === 400 || status === 403, `${framework}: ${name} was answered ${status}`);
+        check(
+          !mustRefuse || status === 400 || status === 403,
+          `${framework}: ${name} was answered ${status}`,
+        );
       }
       const ran = (await counts(admin, guarded.port)).admin;
       check(ran === 0, `${framework}: the handler ran ${ran} times`);
-      check((await curl(admin, guarded.port, '/admin')).status === 200 && (await counts(admin, guarded.port)).admin === 1, `${framework}: control: the handler did not run once for admin`);
+      check(
+        (await curl(admin, guarded.port, '/admin')).status === 200 &&
+          (await counts(admin, guarded.port)).admin === 1,
+        `${framework}: control: the handler did not run once for admin`,
+      );
     }
-    check(routed.length > 10, `only ${routed.length} spellings were routed without the policy; the measurement is broken`);
+    check(
+      routed.length > 10,
+      `only ${routed.length} spellings were routed without the policy; the measurement is broken`,
+    );
     return `${asked} requests; without the policy ${routed.length} of them reach the handler`;
   },
 };
@@ -151,8 +267,21 @@ export const spoofedIdentity: Line = {
   title: 'a spoofed x-forwarded-client-cert is absent from every view in every framework',
   async run(context) {
     for (const { framework, open } of await frameworkPairs(context)) {
-      const { status, body } = await curl(context.web, open.port, '/echo', '-H', 'X-Forwarded-Client-Cert: URI=spiffe://dev.local/ns/default/sa/admin', '-H', 'x-control: here');
-      check(status === 200 && body.includes('x-control') && body.includes('"peer":"spiffe://dev.local/ns/default/sa/web"'), `${framework}: ${status} ${body}`);
+      const { status, body } = await curl(
+        context.web,
+        open.port,
+        '/echo',
+        '-H',
+        'X-Forwarded-Client-Cert: URI=spiffe://dev.local/ns/default/sa/admin',
+        '-H',
+        'x-control: here',
+      );
+      check(
+        status === 200 &&
+          body.includes('x-control') &&
+          body.includes('"peer":"spiffe://dev.local/ns/default/sa/web"'),
+        `${framework}: ${status} ${body}`,
+      );
       check(!/client-cert|sa\/admin/i.test(body), `${framework} sees it: ${body}`);
     }
     return frameworks.join(', ');
@@ -166,7 +295,10 @@ export const webSockets: Line = {
       const url = `wss://127.0.0.1:${service(name).port}/ws`;
       const socket = new WebSocket(url, tlsOptions(web) as object);
       const [first] = (await once(socket, 'message')) as [Buffer];
-      check(first.toString() === 'hello spiffe://dev.local/ns/default/sa/web', `${name}: ${first.toString()}`);
+      check(
+        first.toString() === 'hello spiffe://dev.local/ns/default/sa/web',
+        `${name}: ${first.toString()}`,
+      );
       socket.send('ping');
       const [second] = (await once(socket, 'message')) as [Buffer];
       check(second.toString() === 'ping', `${name}: no echo`);
@@ -212,11 +344,13 @@ export const slowClients: Line = {
         lives.push(lifeOf(socket));
       }
     }
-    const silent = await Promise.all(Array.from({ length: 500 }, async () => {
-      const socket = connectTcp(port, '127.0.0.1').on('error', () => {});
-      await once(socket, 'connect');
-      return await lifeOf(socket);
-    }));
+    const silent = await Promise.all(
+      Array.from({ length: 500 }, async () => {
+        const socket = connectTcp(port, '127.0.0.1').on('error', () => {});
+        await once(socket, 'connect');
+        return await lifeOf(socket);
+      }),
+    );
     const slow = await Promise.all(lives);
     isDone = true;
     await normal;
@@ -229,7 +363,8 @@ export const slowClients: Line = {
 const bodyBytes = 256 * 1024 * 1024;
 
 export const bigBodies: Line = {
-  title: '256 MiB both ways and in the three kinds of gRPC streams with a slow reader: memory bounded; size limit; aborts are told',
+  title:
+    '256 MiB both ways and in the three kinds of gRPC streams with a slow reader: memory bounded; size limit; aborts are told',
   async run({ bench, web, service }) {
     const { port } = service('catalog');
     const file = bench.path('big');
@@ -248,8 +383,19 @@ export const bigBodies: Line = {
       }
     })();
     const up = await curl(web, port, '/upload', '-T', file);
-    check(up.body === JSON.stringify({ length: bodyBytes, sha256: hash.digest('hex') }), `upload: ${up.status} ${up.body}`);
-    const down = await curl(web, port, `/stream?bytes=${bodyBytes}`, '-o', '/dev/null', '--limit-rate', '100M');
+    check(
+      up.body === JSON.stringify({ length: bodyBytes, sha256: hash.digest('hex') }),
+      `upload: ${up.status} ${up.body}`,
+    );
+    const down = await curl(
+      web,
+      port,
+      `/stream?bytes=${bodyBytes}`,
+      '-o',
+      '/dev/null',
+      '--limit-rate',
+      '100M',
+    );
     check(down.status === 200, `download: ${down.status} ${down.error}`);
     watching.isOn = false;
     await watch;
@@ -259,7 +405,11 @@ export const bigBodies: Line = {
     leaver.write(`GET /stream?bytes=${bodyBytes} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
     await once(leaver, 'data');
     leaver.destroy();
-    await until('the handler hears of it', 10_000, async () => (await counts(web, port)).aborted > before.aborted);
+    await until(
+      'the handler hears of it',
+      10_000,
+      async () => (await counts(web, port)).aborted > before.aborted,
+    );
     const grpc = await grpcStreams(web, service('payments'));
     return `memory grew by ${Math.max(0, grown).toFixed(0)} MiB (HTTP), ${grpc} (gRPC)`;
   },
@@ -267,8 +417,15 @@ export const bigBodies: Line = {
 
 async function grpcStreams(web: Parameters<typeof counts>[0], payments: Service): Promise<string> {
   const { python, script } = grpcPython('grpc_client.py');
-  const call = async (kind: string, bytes: number): Promise<{ readonly code: number; readonly bytes: number; readonly details?: string }> => {
-    const { stdout, stderr } = await run(python, [script, `localhost:${payments.port}`, kind, String(bytes), web.bundle, web.cert, web.key], { timeoutMs: 300_000 });
+  const call = async (
+    kind: string,
+    bytes: number,
+  ): Promise<{ readonly code: number; readonly bytes: number; readonly details?: string }> => {
+    const { stdout, stderr } = await run(
+      python,
+      [script, `localhost:${payments.port}`, kind, String(bytes), web.bundle, web.cert, web.key],
+      { timeoutMs: 300_000 },
+    );
     if (stdout === '') throw new Error(`grpcio ${kind}: ${stderr.slice(-400)}`);
     return JSON.parse(stdout) as { code: number; bytes: number };
   };
@@ -283,7 +440,10 @@ async function grpcStreams(web: Parameters<typeof counts>[0], payments: Service)
   })();
   for (const kind of ['client', 'server', 'bidi']) {
     const { code, bytes, details } = await call(kind, bodyBytes);
-    check(code === 0 && bytes === bodyBytes, `grpcio ${kind}: status ${code} ${details ?? ''}, ${bytes} bytes`);
+    check(
+      code === 0 && bytes === bodyBytes,
+      `grpcio ${kind}: status ${code} ${details ?? ''}, ${bytes} bytes`,
+    );
   }
   watching.isOn = false;
   await watch;
@@ -292,7 +452,11 @@ async function grpcStreams(web: Parameters<typeof counts>[0], payments: Service)
   const big = await call('unary', 5 * 1024 * 1024);
   check(big.code === 8, `an oversized message got status ${big.code}`);
   await call('cancel', bodyBytes);
-  await until('the gRPC handler hears of it', 10_000, async () => (await counts(web, payments.port)).aborted > before.aborted);
+  await until(
+    'the gRPC handler hears of it',
+    10_000,
+    async () => (await counts(web, payments.port)).aborted > before.aborted,
+  );
   return `${Math.max(0, grown).toFixed(0)} MiB`;
 }
 
@@ -305,11 +469,15 @@ spec:
 `;
 
 export const changedPolicy: Line = {
-  title: 'a policy changed from allow to deny stops the next request and a running gRPC stream within a second',
+  title:
+    'a policy changed from allow to deny stops the next request and a running gRPC stream within a second',
   async run({ bench, fleet, web }) {
     const policyDir = bench.newDir('changing');
     writeFileSync(join(policyDir, 'policy.yaml'), allow('web'));
-    const service = await bench.service('changing', { INMESH_DEV_CA_DIR: fleet.caDir, INMESH_POLICY_DIR: policyDir });
+    const service = await bench.service('changing', {
+      INMESH_DEV_CA_DIR: fleet.caDir,
+      INMESH_POLICY_DIR: policyDir,
+    });
     const socket = await rawTls(service.port, web);
     let text = '';
     socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk));
@@ -321,7 +489,12 @@ export const changedPolicy: Line = {
     };
     check((await ask()) === 200, 'not allowed at first');
     const session = rawHttp2(service.port, web);
-    const stream = session.request({ ':method': 'POST', ':path': '/demo.v1.Echo/Bidi', 'content-type': 'application/grpc', te: 'trailers' });
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/demo.v1.Echo/Bidi',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
     let status = '';
     stream.on('trailers', (trailers) => (status = String(trailers['grpc-status'])));
     stream.on('error', () => {});
@@ -330,7 +503,10 @@ export const changedPolicy: Line = {
     let closedAt = 0;
     stream.on('close', () => (closedAt = Date.now())).resume();
     writeFileSync(join(policyDir, 'policy.yaml'), allow('nobody'));
-    const inForce = (): Record<string, unknown> | undefined => logLines(service.log).find((line) => line['msg'] === 'policy set in force' && Number(line['version']) >= 2);
+    const inForce = (): Record<string, unknown> | undefined =>
+      logLines(service.log).find(
+        (line) => line['msg'] === 'policy set in force' && Number(line['version']) >= 2,
+      );
     await until('the log line', 10_000, () => inForce() !== undefined);
     check((await ask()) === 403, 'the next request on an open connection is allowed');
     await until('the end of the stream', 5000, () => closedAt !== 0);
@@ -349,10 +525,17 @@ export const environmentAlone: Line = {
     const home = bench.newDir('home');
     const empty = bench.newDir('empty');
     mkdirSync(join(home, 'state'));
-    const service = await bench.service('solo', { HOME: home, XDG_STATE_HOME: join(home, 'state'), INMESH_ALLOW: 'friend' }, empty);
+    const service = await bench.service(
+      'solo',
+      { HOME: home, XDG_STATE_HOME: join(home, 'state'), INMESH_ALLOW: 'friend' },
+      empty,
+    );
     const { mint } = await import('./clients.js');
     const caDir = join(home, 'state', 'inmesh', 'dev-ca');
-    const [friend, stranger] = await Promise.all([mint(bench, caDir, 'friend'), mint(bench, caDir, 'stranger')]);
+    const [friend, stranger] = await Promise.all([
+      mint(bench, caDir, 'friend'),
+      mint(bench, caDir, 'stranger'),
+    ]);
     const good = await curl(friend, service.port, '/echo');
     check(good.status === 200 && good.body.includes('sa/friend'), `friend: ${good.status} ${good.error}`);
     check((await curl(stranger, service.port, '/echo')).status === 403, 'a stranger is let in');
@@ -360,4 +543,3 @@ export const environmentAlone: Line = {
     return '200 for a friend, 403 for a stranger';
   },
 };
-

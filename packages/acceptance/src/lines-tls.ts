@@ -2,19 +2,24 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { counts, type Credentials, curl, exchange, get, openssl, rawTls } from './clients.js';
+import { type Credentials, counts, curl, exchange, get, openssl, rawTls } from './clients.js';
 import type { Context, Line } from './context.js';
 import { check, run, sleep, until } from './harness.js';
 import { OpensslCa } from './pki.js';
 
-const handshake = (port: number, ...args: readonly string[]): Promise<string> => openssl(port, args, get('/echo'));
+const handshake = (port: number, ...args: readonly string[]): Promise<string> =>
+  openssl(port, args, get('/echo'));
 
 function with_({ cert, key }: Credentials): readonly string[] {
   return ['-cert', cert, '-key', key];
 }
 
 async function serialOf(port: number): Promise<string> {
-  const { stdout } = await run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-alpn', 'http/1.1'], { timeoutMs: 15_000 });
+  const { stdout } = await run(
+    'openssl',
+    ['s_client', '-connect', `127.0.0.1:${port}`, '-alpn', 'http/1.1'],
+    { timeoutMs: 15_000 },
+  );
   const pem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(stdout)?.[0];
   check(pem !== undefined, 'the server showed no certificate');
   return new X509Certificate(pem).serialNumber;
@@ -24,12 +29,29 @@ export const ownNames: Line = {
   title: 'every service presents its own single URI SAN; at least 6 processes',
   async run({ bench, fleet }) {
     for (const service of fleet.services) {
-      const { stdout } = await run('openssl', ['s_client', '-connect', `127.0.0.1:${service.port}`, '-alpn', 'http/1.1'], { timeoutMs: 15_000 });
+      const { stdout } = await run(
+        'openssl',
+        ['s_client', '-connect', `127.0.0.1:${service.port}`, '-alpn', 'http/1.1'],
+        { timeoutMs: 15_000 },
+      );
       const file = bench.path(`server-${service.pid}.pem`);
-      writeFileSync(file, /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(stdout)?.[0] ?? '');
-      const { stdout: names } = await run('openssl', ['x509', '-in', file, '-noout', '-ext', 'subjectAltName']);
+      writeFileSync(
+        file,
+        /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(stdout)?.[0] ?? '',
+      );
+      const { stdout: names } = await run('openssl', [
+        'x509',
+        '-in',
+        file,
+        '-noout',
+        '-ext',
+        'subjectAltName',
+      ]);
       const uris = [...names.matchAll(/URI:([^,\s]+)/g)].map((match) => match[1]);
-      check(uris.length === 1 && uris[0] === `spiffe://dev.local/ns/default/sa/${service.name}`, `${service.name} presents ${names}`);
+      check(
+        uris.length === 1 && uris[0] === `spiffe://dev.local/ns/default/sa/${service.name}`,
+        `${service.name} presents ${names}`,
+      );
       check(service.identity === uris[0], `${service.name} says it is ${service.identity}`);
     }
     const pids = new Set(fleet.services.map(({ pid }) => pid));
@@ -39,14 +61,23 @@ export const ownNames: Line = {
 };
 
 /** A service that trusts an authority made with openssl. */
-async function filesService(context: Context, ca: OpensslCa, name: string, env: Readonly<Record<string, string>> = {}): Promise<{ readonly port: number; readonly dir: string; readonly own: Credentials }> {
+async function filesService(
+  context: Context,
+  ca: OpensslCa,
+  name: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly port: number; readonly dir: string; readonly own: Credentials }> {
   const dir = context.bench.newDir('files');
   const own = await ca.issue({ uris: [`spiffe://forge.test/ns/default/sa/${name}`] });
   copyFileSync(own.cert, join(dir, 'svid.pem'));
   copyFileSync(own.key, join(dir, 'key.pem'));
   copyFileSync(own.bundle, join(dir, 'bundle.pem'));
   const { port } = await context.bench.service(name, {
-    INMESH_TRUST_DOMAIN: 'forge.test', INMESH_CERT_FILE: join(dir, 'svid.pem'), INMESH_KEY_FILE: join(dir, 'key.pem'), INMESH_CA_FILE: join(dir, 'bundle.pem'), ...env,
+    INMESH_TRUST_DOMAIN: 'forge.test',
+    INMESH_CERT_FILE: join(dir, 'svid.pem'),
+    INMESH_KEY_FILE: join(dir, 'key.pem'),
+    INMESH_CA_FILE: join(dir, 'bundle.pem'),
+    ...env,
   });
   return { port, dir, own };
 }
@@ -59,19 +90,36 @@ export const wrongCertificates: Line = {
     const before = await counts(admin, target.port);
     const none = await handshake(target.port);
     check(/alert certificate required/i.test(none), `no certificate: ${none.slice(-400)}`);
-    const foreign = await (await OpensslCa.create(bench, 'dev.local')).issue({ uris: ['spiffe://dev.local/ns/default/sa/web'] });
+    const foreign = await (await OpensslCa.create(bench, 'dev.local')).issue({
+      uris: ['spiffe://dev.local/ns/default/sa/web'],
+    });
     check((await exchange(target.port, foreign, get('/echo'))) === '', 'a foreign CA got a reply');
-    check(!(await handshake(target.port, ...with_(foreign))).includes('HTTP/1.1'), 'a foreign CA got a reply (openssl)');
+    check(
+      !(await handshake(target.port, ...with_(foreign))).includes('HTTP/1.1'),
+      'a foreign CA got a reply (openssl)',
+    );
     const after = await counts(admin, target.port);
     check(after.calls === before.calls, 'a handler ran');
-    check((await exchange(target.port, web, get('/echo'))).startsWith('HTTP/1.1 200'), 'control: web is served');
+    check(
+      (await exchange(target.port, web, get('/echo'))).startsWith('HTTP/1.1 200'),
+      'control: web is served',
+    );
     // What our own CA would never sign: an authority that does, trusted through files.
     const ca = await OpensslCa.create(bench, 'forge.test');
     const { port } = await filesService(context, ca, 'victim');
     const id = 'spiffe://forge.test/ns/default/sa/web';
-    check((await exchange(port, await ca.issue({ uris: [id] }), get('/echo'))).startsWith('HTTP/1.1 200'), 'control: a good certificate of that CA is served');
-    const faults = { expired: { uris: [id], isExpired: true }, 'two URIs': { uris: [id, `${id}2`] }, 'CA:TRUE': { uris: [id], isCa: true }, 'another trust domain': { uris: ['spiffe://dev.local/ns/default/sa/web'] } };
-    for (const [what, fault] of Object.entries(faults)) check((await exchange(port, await ca.issue(fault), get('/echo'))) === '', `${what} got a reply`);
+    check(
+      (await exchange(port, await ca.issue({ uris: [id] }), get('/echo'))).startsWith('HTTP/1.1 200'),
+      'control: a good certificate of that CA is served',
+    );
+    const faults = {
+      expired: { uris: [id], isExpired: true },
+      'two URIs': { uris: [id, `${id}2`] },
+      'CA:TRUE': { uris: [id], isCa: true },
+      'another trust domain': { uris: ['spiffe://dev.local/ns/default/sa/web'] },
+    };
+    for (const [what, fault] of Object.entries(faults))
+      check((await exchange(port, await ca.issue(fault), get('/echo'))) === '', `${what} got a reply`);
     check(fleet.services.length > 0, 'no services');
     return `alert, then ${Object.keys(faults).join(', ')} refused`;
   },
@@ -84,8 +132,15 @@ export const versionsAndSessions: Line = {
     const ca = await OpensslCa.create(bench, 'forge.test');
     const { port, dir } = await filesService(context, ca, 'rotor');
     const old = async (): Promise<void> => {
-      const text = await handshake(port, '-tls1_2', ...with_(await ca.issue({ uris: ['spiffe://forge.test/ns/default/sa/web'] })));
-      check(/alert protocol version/i.test(text) && !text.includes('HTTP/1.1'), `TLS 1.2: ${text.slice(-300)}`);
+      const text = await handshake(
+        port,
+        '-tls1_2',
+        ...with_(await ca.issue({ uris: ['spiffe://forge.test/ns/default/sa/web'] })),
+      );
+      check(
+        /alert protocol version/i.test(text) && !text.includes('HTTP/1.1'),
+        `TLS 1.2: ${text.slice(-300)}`,
+      );
     };
     await old();
     const serial = await serialOf(port);
@@ -100,7 +155,10 @@ export const versionsAndSessions: Line = {
     check(first.includes('HTTP/1.1 200'), 'the first connection was not served');
     const second = await handshake(port, ...client, '-sess_in', file);
     check(!/Reused, TLS/.test(second), 'the session was resumed');
-    check(/New, TLSv1.3/.test(second) || !second.includes('HTTP/1.1'), `second connection: ${second.slice(0, 300)}`);
+    check(
+      /New, TLSv1.3/.test(second) || !second.includes('HTTP/1.1'),
+      `second connection: ${second.slice(0, 300)}`,
+    );
     return 'refused twice; second handshake was full';
   },
 };
@@ -109,7 +167,11 @@ export const rotation: Line = {
   title: 'three rotations under load lose nothing; a triple swapped file by file never breaks a handshake',
   async run(context) {
     const { bench, fleet, web } = context;
-    const short = await bench.service('orders', { INMESH_DEV_CA_DIR: fleet.caDir, INMESH_DEV_CA_TTL: '20s', INMESH_ALLOW: 'web' });
+    const short = await bench.service('orders', {
+      INMESH_DEV_CA_DIR: fleet.caDir,
+      INMESH_DEV_CA_TTL: '20s',
+      INMESH_ALLOW: 'web',
+    });
     const serials = new Set<string>();
     let requests = 0;
     const failures: string[] = [];
@@ -154,18 +216,27 @@ async function swapTriple(context: Context): Promise<number> {
   const ca = await OpensslCa.create(context.bench, 'forge.test');
   const other = await OpensslCa.create(context.bench, 'forge.test');
   const { port, dir } = await filesService(context, ca, 'swap');
-  const issue = (from: OpensslCa, name: string): Promise<Credentials> => from.issue({ uris: [`spiffe://forge.test/ns/default/sa/${name}`] });
+  const issue = (from: OpensslCa, name: string): Promise<Credentials> =>
+    from.issue({ uris: [`spiffe://forge.test/ns/default/sa/${name}`] });
   const client = await issue(ca, 'web');
   const next = await issue(ca, 'swap');
   const foreign = await issue(other, 'swap');
   const before = await serialOf(port);
   let handshakes = 0;
   const shake = async (who: Credentials): Promise<void> => {
-    check((await exchange(port, who, get('/echo'))).startsWith('HTTP/1.1 200'), `handshake ${handshakes} broke`);
+    check(
+      (await exchange(port, who, get('/echo'))).startsWith('HTTP/1.1 200'),
+      `handshake ${handshakes} broke`,
+    );
     handshakes++;
   };
   // One file at a time, and longer apart than the files are read: each state in between fits nothing.
-  for (const [from, to] of [[next.key, 'key.pem'], [next.cert, 'svid.pem'], [foreign.cert, 'svid.pem'], [next.cert, 'svid.pem']] as const) {
+  for (const [from, to] of [
+    [next.key, 'key.pem'],
+    [next.cert, 'svid.pem'],
+    [foreign.cert, 'svid.pem'],
+    [next.cert, 'svid.pem'],
+  ] as const) {
     copyFileSync(from, join(dir, to));
     for (let i = 0; i < 8; i++) {
       await shake(client);
@@ -180,7 +251,9 @@ async function swapTriple(context: Context): Promise<number> {
   await shake(client);
   copyFileSync(other.bundle, join(dir, 'bundle.pem'));
   const young = await issue(other, 'web');
-  await until('the new root', 10_000, async () => (await exchange(port, young, get('/echo'))).startsWith('HTTP/1.1 200'));
+  await until('the new root', 10_000, async () =>
+    (await exchange(port, young, get('/echo'))).startsWith('HTTP/1.1 200'),
+  );
   check((await exchange(port, client, get('/echo'))) === '', 'a client of the removed root is still served');
   return handshakes;
 }

@@ -2,11 +2,36 @@ import { mint } from './clients.js';
 import type { Context, Line } from './context.js';
 import { Bench, Skip, startDemo, stopDemo } from './harness.js';
 import { interop } from './line-interop.js';
-import { bigBodies, changedPolicy, environmentAlone, onePort, slowClients, spellingsOfAdmin, spoofedIdentity, strictAndPermissive, webSockets, whoMay } from './lines-http.js';
+import {
+  bigBodies,
+  changedPolicy,
+  environmentAlone,
+  onePort,
+  slowClients,
+  spellingsOfAdmin,
+  spoofedIdentity,
+  strictAndPermissive,
+  webSockets,
+  whoMay,
+} from './lines-http.js';
 import { ownNames, rotation, versionsAndSessions, wrongCertificates } from './lines-tls.js';
 
 const lines: readonly Line[] = [
-  ownNames, wrongCertificates, versionsAndSessions, whoMay, strictAndPermissive, onePort, spellingsOfAdmin, spoofedIdentity, webSockets, slowClients, bigBodies, rotation, changedPolicy, environmentAlone, interop,
+  ownNames,
+  wrongCertificates,
+  versionsAndSessions,
+  whoMay,
+  strictAndPermissive,
+  onePort,
+  spellingsOfAdmin,
+  spoofedIdentity,
+  webSockets,
+  slowClients,
+  bigBodies,
+  rotation,
+  changedPolicy,
+  environmentAlone,
+  interop,
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';
@@ -19,7 +44,9 @@ function print(text: string): void {
 async function prepare(bench: Bench): Promise<Context> {
   await stopDemo();
   const fleet = await startDemo();
-  const [web, admin, intruder] = await Promise.all(['web', 'admin', 'intruder'].map((name) => mint(bench, fleet.caDir, name)));
+  const [web, admin, intruder] = await Promise.all(
+    ['web', 'admin', 'intruder'].map((name) => mint(bench, fleet.caDir, name)),
+  );
   if (web === undefined || admin === undefined || intruder === undefined) throw new Error('no identities');
   return {
     bench,
@@ -45,11 +72,17 @@ try {
     const start = performance.now();
     try {
       const seen = await line.run(context);
-      print(`${String(number).padStart(2)}. ✓ ${line.title}\n       ${seen} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+      print(
+        `${String(number).padStart(2)}. ✓ ${line.title}\n       ${seen} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
+      );
     } catch (error) {
       const isSkip = error instanceof Skip;
       if (!isSkip || requiresInterop) failed++;
-      print(isSkip ? `${String(number).padStart(2)}. SKIP ${line.title}: ${error.message}` : `${String(number).padStart(2)}. ✗ ${line.title}\n       ${error instanceof Error ? error.message : String(error)}`);
+      print(
+        isSkip
+          ? `${String(number).padStart(2)}. SKIP ${line.title}: ${error.message}`
+          : `${String(number).padStart(2)}. ✗ ${line.title}\n       ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 } finally {

@@ -15,6 +15,7 @@ export function envoyBinary(): string {
 /** A script to run with grpcio's Python. @throws Skip */
 export function grpcPython(name: string): { readonly python: string; readonly script: string } {
   const home = join(peersDir, 'grpcio-1.85.1');
-  if (!existsSync(join(home, '.complete'))) throw new Skip('grpcio is not installed; run `npm run peers -- grpcio`');
+  if (!existsSync(join(home, '.complete')))
+    throw new Skip('grpcio is not installed; run `npm run peers -- grpcio`');
   return { python: join(home, 'bin', 'python'), script: join(peerFiles, name) };
 }

@@ -31,7 +31,25 @@ export class OpensslCa {
       `[ca]\ndefault_ca=d\n[d]\ndir=${ca.dir}\ndatabase=${ca.dir}/index.txt\nnew_certs_dir=${ca.dir}\nrand_serial=yes\nunique_subject=no\ndefault_md=sha256\npolicy=p\ncertificate=${ca.dir}/ca.pem\nprivate_key=${ca.dir}/ca.key\n[p]\ncommonName=optional\norganizationName=optional\n`,
     );
     await ca.#openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', 'ca.key');
-    await ca.#openssl('req', '-x509', '-new', '-key', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/O=acceptance', '-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign,cRLSign', '-addext', `subjectAltName=URI:spiffe://${trustDomain}`);
+    await ca.#openssl(
+      'req',
+      '-x509',
+      '-new',
+      '-key',
+      'ca.key',
+      '-out',
+      'ca.pem',
+      '-days',
+      '2',
+      '-subj',
+      '/O=acceptance',
+      '-addext',
+      'basicConstraints=critical,CA:TRUE',
+      '-addext',
+      'keyUsage=critical,keyCertSign,cRLSign',
+      '-addext',
+      `subjectAltName=URI:spiffe://${trustDomain}`,
+    );
     return ca;
   }
 
@@ -46,8 +64,23 @@ export class OpensslCa {
     await this.#openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${base}.ec`);
     await this.#openssl('pkcs8', '-topk8', '-nocrypt', '-in', `${base}.ec`, '-out', `${base}.key`);
     await this.#openssl('req', '-new', '-key', `${base}.key`, '-subj', '/O=leaf', '-out', `${base}.csr`);
-    const span = isExpired ? ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z'] : ['-days', '1'];
-    await this.#openssl('ca', '-batch', '-notext', '-config', 'ca.cnf', '-extfile', `${base}.ext`, '-in', `${base}.csr`, '-out', `${base}.pem`, ...span);
+    const span = isExpired
+      ? ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z']
+      : ['-days', '1'];
+    await this.#openssl(
+      'ca',
+      '-batch',
+      '-notext',
+      '-config',
+      'ca.cnf',
+      '-extfile',
+      `${base}.ext`,
+      '-in',
+      `${base}.csr`,
+      '-out',
+      `${base}.pem`,
+      ...span,
+    );
     return { cert: join(this.dir, `${base}.pem`), key: join(this.dir, `${base}.key`), bundle: this.bundle };
   }
 

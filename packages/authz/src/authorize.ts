@@ -54,7 +54,11 @@ export function authorize(options: AuthorizeOptions): Layer {
       },
       'denied',
     );
-    const error = new MeshError('INMESH_ERR_AUTHZ_DENIED', `${facts.method} ${facts.path} denied: ${decision.reason}`, { stackless: true });
+    const error = new MeshError(
+      'INMESH_ERR_AUTHZ_DENIED',
+      `${facts.method} ${facts.path} denied: ${decision.reason}`,
+      { stackless: true },
+    );
     return { kind: 'reject', error, reply: denial };
   };
   return {

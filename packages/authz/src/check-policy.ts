@@ -1,4 +1,10 @@
-import type { AuthorizationPolicy, Origin, PolicyCondition, PolicyOperation, PolicySource } from '@inmesh/core';
+import type {
+  AuthorizationPolicy,
+  Origin,
+  PolicyCondition,
+  PolicyOperation,
+  PolicySource,
+} from '@inmesh/core';
 import { headerOf } from './condition-tests.js';
 import { isBlock } from './ip-blocks.js';
 import { isTemplate, templateFault } from './path-template.js';
@@ -7,7 +13,8 @@ import { policyInvalid, policyUnsupported } from './policy-fault.js';
 type Check = (value: string) => string | undefined;
 
 const anyText: Check = () => undefined;
-const port: Check = (value) => (/^\d{1,5}$/.test(value) && Number(value) <= 65_535 ? undefined : 'is not a port from 0 to 65535');
+const port: Check = (value) =>
+  /^\d{1,5}$/.test(value) && Number(value) <= 65_535 ? undefined : 'is not a port from 0 to 65535';
 const block: Check = (value) => (isBlock(value) ? undefined : 'is not an IP address or CIDR');
 const path: Check = (value) => (isTemplate(value) ? templateFault(value) : undefined);
 const account: Check = (value) => {
@@ -27,7 +34,12 @@ const sourceChecks: Readonly<Record<string, Check>> = {
   trustDomains: trustDomain,
   ipBlocks: block,
 };
-const operationChecks: Readonly<Record<string, Check>> = { hosts: anyText, ports: port, methods: anyText, paths: path };
+const operationChecks: Readonly<Record<string, Check>> = {
+  hosts: anyText,
+  ports: port,
+  methods: anyText,
+  paths: path,
+};
 const conditionChecks: Readonly<Record<string, Check>> = {
   'source.ip': block,
   'source.principal': anyText,
@@ -39,7 +51,8 @@ const conditionChecks: Readonly<Record<string, Check>> = {
   'connection.sni': anyText,
 };
 /** Keys that Istio knows and we do not enforce yet. */
-const unbuilt = /^(?:remote\.ip|request\.auth\.(?:principal|audiences|presenter|claims(?:\[[^\]]+\])+)|experimental\..*)$/;
+const unbuilt =
+  /^(?:remote\.ip|request\.auth\.(?:principal|audiences|presenter|claims(?:\[[^\]]+\])+)|experimental\..*)$/;
 
 class Checker {
   readonly #policy: string;
@@ -63,7 +76,9 @@ class Checker {
   }
 
   fields(owner: PolicySource | PolicyOperation, checks: Readonly<Record<string, Check>>, what: string): void {
-    const entries = Object.entries(owner).filter((entry): entry is [string, readonly string[]] => entry[1] !== undefined);
+    const entries = Object.entries(owner).filter(
+      (entry): entry is [string, readonly string[]] => entry[1] !== undefined,
+    );
     if (entries.length === 0) this.fail(`"${what}" is empty; leave it out or name something`);
     for (const [field, values] of entries) {
       const positive = field.startsWith('not') ? field.charAt(3).toLowerCase() + field.slice(4) : field;
@@ -77,8 +92,10 @@ class Checker {
     this.fields(source, sourceChecks, 'source');
     const names = source.serviceAccounts ?? source.notServiceAccounts;
     const others = source.principals ?? source.notPrincipals ?? source.namespaces ?? source.notNamespaces;
-    if (names !== undefined && others !== undefined) this.fail('"serviceAccounts" cannot be combined with "principals" or "namespaces"');
-    if (names !== undefined && names.length > 16) this.fail(`"serviceAccounts" has ${names.length} values, at most 16 are allowed`);
+    if (names !== undefined && others !== undefined)
+      this.fail('"serviceAccounts" cannot be combined with "principals" or "namespaces"');
+    if (names !== undefined && names.length > 16)
+      this.fail(`"serviceAccounts" has ${names.length} values, at most 16 are allowed`);
   }
 
   condition(condition: PolicyCondition): void {
@@ -88,7 +105,8 @@ class Checker {
       if (unbuilt.test(key)) throw policyUnsupported(this.#origin, this.#policy, key);
       this.fail(`"${key}" is no key of "when"`);
     }
-    if (values === undefined && notValues === undefined) this.fail(`"${key}" has neither "values" nor "notValues"`);
+    if (values === undefined && notValues === undefined)
+      this.fail(`"${key}" has neither "values" nor "notValues"`);
     if (values !== undefined) this.values(`${key} values`, values, check);
     if (notValues !== undefined) this.values(`${key} notValues`, notValues, check);
   }
@@ -102,7 +120,11 @@ class Checker {
 export function checkPolicy(policy: AuthorizationPolicy): void {
   const name = `${policy.namespace}/${policy.name}`;
   if (policy.action === 'DENY' && policy.rules.length === 0) {
-    throw policyInvalid(policy.origin, name, 'a DENY policy without rules denies nothing; add a rule, or {} for all');
+    throw policyInvalid(
+      policy.origin,
+      name,
+      'a DENY policy without rules denies nothing; add a rule, or {} for all',
+    );
   }
   for (const rule of policy.rules) {
     const checker = new Checker(name, rule.origin);

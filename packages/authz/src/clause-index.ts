@@ -54,10 +54,12 @@ export class ClauseIndex {
   /** A clause that matches. `key` is the path as clauses of this index file it. */
   find(input: TestInput, key: string): Clause | undefined {
     if (this.#all.length <= linearLimit) return findIn(this.#all, input);
-    return findIn(this.#paths.get(key), input)
-      ?? findIn(this.#segments.get(firstSegment(key)), input)
-      ?? this.#findByPeer(input)
-      ?? findIn(this.#rest, input);
+    return (
+      findIn(this.#paths.get(key), input) ??
+      findIn(this.#segments.get(firstSegment(key)), input) ??
+      this.#findByPeer(input) ??
+      findIn(this.#rest, input)
+    );
   }
 
   #findByPeer(input: TestInput): Clause | undefined {

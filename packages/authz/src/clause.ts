@@ -53,7 +53,10 @@ export function firstSegment(path: string): string {
 /** First segment of every path that `pattern` matches; `undefined` if they differ. */
 function segmentOf(pattern: string): string | undefined {
   const operator = isTemplate(pattern) ? pattern.indexOf('{') : pattern.indexOf('*');
-  const fixed = patternKind(pattern) === 'exact' && !isTemplate(pattern) ? `${pattern}/` : pattern.slice(0, Math.max(0, operator));
+  const fixed =
+    patternKind(pattern) === 'exact' && !isTemplate(pattern)
+      ? `${pattern}/`
+      : pattern.slice(0, Math.max(0, operator));
   if (!fixed.startsWith('/')) return undefined;
   const end = fixed.indexOf('/', 1);
   return end === -1 ? undefined : fixed.slice(1, end);
@@ -63,12 +66,21 @@ function allExact(patterns: readonly string[] | undefined): readonly string[] | 
   return patterns?.every((pattern) => patternKind(pattern) === 'exact') ? patterns : undefined;
 }
 
-function pathKeys(paths: readonly string[] | undefined, fold: (path: string) => readonly string[]): Pick<ClauseKeys, 'paths' | 'segments'> {
+function pathKeys(
+  paths: readonly string[] | undefined,
+  fold: (path: string) => readonly string[],
+): Pick<ClauseKeys, 'paths' | 'segments'> {
   if (paths === undefined) return { paths: undefined, segments: undefined };
-  if (paths.every((path) => patternKind(path) === 'exact' && !isTemplate(path))) return { paths: [...new Set(paths.flatMap(fold))], segments: undefined };
+  if (paths.every((path) => patternKind(path) === 'exact' && !isTemplate(path)))
+    return { paths: [...new Set(paths.flatMap(fold))], segments: undefined };
   const segments = paths.map((path) => segmentOf(path));
   if (segments.includes(undefined)) return { paths: undefined, segments: undefined };
-  return { paths: undefined, segments: [...new Set(segments.flatMap((segment) => fold(`/${segment ?? ''}`).map((path) => path.slice(1))))] };
+  return {
+    paths: undefined,
+    segments: [
+      ...new Set(segments.flatMap((segment) => fold(`/${segment ?? ''}`).map((path) => path.slice(1)))),
+    ],
+  };
 }
 
 function compileClause(
@@ -88,7 +100,9 @@ function compileClause(
   // A literal is filed under each spelling that a request for it is looked up with.
   const fold = (path: string): readonly string[] =>
     policy.action === 'DENY'
-      ? [false, router.cutsAtSemicolon].map((cutsAtSemicolon) => stripIf(foldPath(path, { ...router, cutsAtSemicolon }), router))
+      ? [false, router.cutsAtSemicolon].map((cutsAtSemicolon) =>
+          stripIf(foldPath(path, { ...router, cutsAtSemicolon }), router),
+        )
       : [path];
   const principals = allExact(source?.principals);
   const namespaces = source?.namespaces?.every((one) => !one.includes('*')) ? source.namespaces : undefined;
@@ -128,7 +142,9 @@ export function compileClauses(
       reason: `${policy.action} policy ${name}, rule ${index}`,
     });
     return (rule.from ?? [undefined]).flatMap((source) =>
-      (rule.to ?? [undefined]).map((operation) => compileClause(policy, rule, source, operation, decision, scope, router)),
+      (rule.to ?? [undefined]).map((operation) =>
+        compileClause(policy, rule, source, operation, decision, scope, router),
+      ),
     );
   });
 }

@@ -1,7 +1,14 @@
 import type { PolicyCondition } from '@inmesh/core';
 import { matchBlocks, parseAddress } from './ip-blocks.js';
 import { portTest } from './operation-tests.js';
-import { accountTest, namespaceTest, principalTest, remoteIpTest, type SourceScope, trustDomainTest } from './source-tests.js';
+import {
+  accountTest,
+  namespaceTest,
+  principalTest,
+  remoteIpTest,
+  type SourceScope,
+  trustDomainTest,
+} from './source-tests.js';
 import { matchPattern, matchPatterns } from './string-match.js';
 import { not, type Test } from './test-input.js';
 

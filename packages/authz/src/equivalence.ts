@@ -51,5 +51,7 @@ export function stripSlash(path: string): string {
 
 /** Whether any spelling is folded at all. */
 export function isFolding(router: RouterEquivalence): boolean {
-  return router.isCaseInsensitive || router.ignoresTrailingSlash || router.decodesEscapes || router.cutsAtSemicolon;
+  return (
+    router.isCaseInsensitive || router.ignoresTrailingSlash || router.decodesEscapes || router.cutsAtSemicolon
+  );
 }

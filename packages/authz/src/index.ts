@@ -1,4 +1,4 @@
-export { authorize, type AuthorizeOptions } from './authorize.js';
+export { type AuthorizeOptions, authorize } from './authorize.js';
 export type { Decision } from './clause.js';
 export { exactRouter, type RouterEquivalence } from './equivalence.js';
 export { normalizeTarget, type PathNormalization, pathNormalizations, pathOf } from './normalize.js';

@@ -10,10 +10,13 @@ function parseV4(text: string): Address {
 }
 
 function parseV6(text: string): Address {
-  const dotted = text.lastIndexOf('.') === -1 ? text : text.replace(/[^:]+$/, (v4) => {
-    const [word = 0] = parseV4(v4);
-    return `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`;
-  });
+  const dotted =
+    text.lastIndexOf('.') === -1
+      ? text
+      : text.replace(/[^:]+$/, (v4) => {
+          const [word = 0] = parseV4(v4);
+          return `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`;
+        });
   const [left = '', right] = dotted.split('::');
   const head = left === '' ? [] : left.split(':');
   const tail = right === undefined || right === '' ? [] : right.split(':');

@@ -48,7 +48,12 @@ function hexValue(code: number): number {
 function isUnreserved(code: number): boolean {
   const lower = code | 32;
   return (
-    (lower >= 97 && lower <= 122) || (code >= 48 && code <= 57) || code === 45 || code === 46 || code === 95 || code === 126
+    (lower >= 97 && lower <= 122) ||
+    (code >= 48 && code <= 57) ||
+    code === 45 ||
+    code === 46 ||
+    code === 95 ||
+    code === 126
   );
 }
 

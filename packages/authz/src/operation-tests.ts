@@ -44,27 +44,42 @@ function foldPattern(pattern: string, router: RouterEquivalence): readonly strin
 
 /** Requests by path in every spelling that the router takes for the same route. Only ever widens. */
 function foldedPathTest(patterns: readonly string[], router: RouterEquivalence): Test {
-  const match = anyOf([...new Set(patterns.flatMap((pattern) => foldPattern(pattern, router)))].map(matchPath));
+  const match = anyOf(
+    [...new Set(patterns.flatMap((pattern) => foldPattern(pattern, router)))].map(matchPath),
+  );
   const exact = anyOf(patterns.map(matchPath));
   return (input) => match(input.stripped) || match(input.folded) || exact(input.path);
 }
 
 /** Requests by path. Where a match takes something away from the caller, every spelling of the router counts. */
-export function pathTest(patterns: readonly string[], isRestricting: boolean, router: RouterEquivalence): Test {
+export function pathTest(
+  patterns: readonly string[],
+  isRestricting: boolean,
+  router: RouterEquivalence,
+): Test {
   return isRestricting && isFolding(router) ? foldedPathTest(patterns, router) : exactPathTest(patterns);
 }
 
 /** Every condition of one operation, cheapest first. */
-export function operationTests(operation: PolicyOperation, action: PolicyAction, router: RouterEquivalence): readonly Test[] {
+export function operationTests(
+  operation: PolicyOperation,
+  action: PolicyAction,
+  router: RouterEquivalence,
+): readonly Test[] {
   const tests: Test[] = [];
-  const add = (values: readonly string[] | undefined, negated: readonly string[] | undefined, make: (values: readonly string[]) => Test): void => {
+  const add = (
+    values: readonly string[] | undefined,
+    negated: readonly string[] | undefined,
+    make: (values: readonly string[]) => Test,
+  ): void => {
     if (values !== undefined) tests.push(make(values));
     if (negated !== undefined) tests.push(not(make(negated)));
   };
   add(operation.ports, operation.notPorts, portTest);
   add(operation.methods, operation.notMethods, methodTest);
   if (operation.paths !== undefined) tests.push(pathTest(operation.paths, action === 'DENY', router));
-  if (operation.notPaths !== undefined) tests.push(not(pathTest(operation.notPaths, action === 'ALLOW', router)));
+  if (operation.notPaths !== undefined)
+    tests.push(not(pathTest(operation.notPaths, action === 'ALLOW', router)));
   add(operation.hosts, operation.notHosts, hostTest);
   return tests;
 }

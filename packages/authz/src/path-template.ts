@@ -61,6 +61,8 @@ export function matchTemplate(pattern: string): StringMatch {
   return (path) => {
     const start = matchHead(path, parts);
     const limit = path.length - tail.length;
-    return start !== -1 && limit >= start && path.endsWith(tail) && runEnd(path, start, true, limit) === limit;
+    return (
+      start !== -1 && limit >= start && path.endsWith(tail) && runEnd(path, start, true, limit) === limit
+    );
   };
 }

@@ -23,7 +23,8 @@ function read(id: SpiffeId): PeerView {
     const namespace = segments[i + 1];
     if (segments[i] !== 'ns' || namespace === undefined) continue;
     namespaces.push(namespace);
-    if (segments[last - 1] === 'sa' && last - 1 > i + 1) accounts.push(`${namespace}/${segments[last] ?? ''}`);
+    if (segments[last - 1] === 'sa' && last - 1 > i + 1)
+      accounts.push(`${namespace}/${segments[last] ?? ''}`);
   }
   return { principal: id.uri.slice('spiffe://'.length), trustDomain: id.trustDomain, namespaces, accounts };
 }

@@ -33,7 +33,11 @@ function isSelected(policy: AuthorizationPolicy, workload: Workload): boolean {
 }
 
 function labelsText(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(',') || 'none';
+  return (
+    Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(',') || 'none'
+  );
 }
 
 class CompiledPolicies implements PolicySet {
@@ -47,13 +51,24 @@ class CompiledPolicies implements PolicySet {
   readonly #input = new TestInput();
 
   constructor(policies: readonly AuthorizationPolicy[], workload: Workload, options: PolicySetOptions) {
-    const { rootNamespace = 'istio-system', defaultAction = 'allow', equivalence = exactRouter, trustDomainAliases = [] } = options;
+    const {
+      rootNamespace = 'istio-system',
+      defaultAction = 'allow',
+      equivalence = exactRouter,
+      trustDomainAliases = [],
+    } = options;
     for (const policy of policies) checkPolicy(policy);
-    const inScope = policies.filter(({ namespace }) => namespace === rootNamespace || namespace === workload.namespace);
+    const inScope = policies.filter(
+      ({ namespace }) => namespace === rootNamespace || namespace === workload.namespace,
+    );
     const applied = inScope.filter((policy) => isSelected(policy, workload));
     const trust = { trustDomain: workload.trustDomain, aliases: trustDomainAliases };
     const clauses = (action: AuthorizationPolicy['action']): ClauseIndex =>
-      new ClauseIndex(applied.filter((policy) => policy.action === action).flatMap((policy) => compileClauses(policy, trust, equivalence)));
+      new ClauseIndex(
+        applied
+          .filter((policy) => policy.action === action)
+          .flatMap((policy) => compileClauses(policy, trust, equivalence)),
+      );
     this.#deny = clauses('DENY');
     this.#allow = clauses('ALLOW');
     this.#router = equivalence;
@@ -98,6 +113,10 @@ class CompiledPolicies implements PolicySet {
  *
  * @throws MeshError `INMESH_ERR_POLICY_INVALID`, `INMESH_ERR_POLICY_UNSUPPORTED`; then nothing of the set is in force.
  */
-export function compilePolicies(policies: readonly AuthorizationPolicy[], workload: Workload, options: PolicySetOptions = {}): PolicySet {
+export function compilePolicies(
+  policies: readonly AuthorizationPolicy[],
+  workload: Workload,
+  options: PolicySetOptions = {},
+): PolicySet {
   return new CompiledPolicies(policies, workload, options);
 }

@@ -24,7 +24,11 @@ function isRelated(one: string, other: string): boolean {
  * Adds the spellings of principals under the aliases of our trust domain, as Istio does: a principal of our trust
  * domain, of an alias or of `cluster.local` stands for the same account in each of them.
  */
-export function expandPrincipals(principals: readonly string[], trustDomain: string, aliases: readonly string[]): readonly string[] {
+export function expandPrincipals(
+  principals: readonly string[],
+  trustDomain: string,
+  aliases: readonly string[],
+): readonly string[] {
   const domains = [...new Set([trustDomain, ...aliases])];
   const result = new Set<string>();
   for (const principal of principals) {

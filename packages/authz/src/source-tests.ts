@@ -36,14 +36,21 @@ export function namespaceTest(patterns: readonly string[]): Test {
 
 /** Peers by service account; never plaintext. */
 export function accountTest(values: readonly string[], scope: SourceScope): Test {
-  const wanted = new Set(values.map((value) => (value.includes('/') ? value : `${scope.namespace}/${value}`)));
+  const wanted = new Set(
+    values.map((value) => (value.includes('/') ? value : `${scope.namespace}/${value}`)),
+  );
   return ({ peer }) => peer !== undefined && someOf(peer.accounts, (account) => wanted.has(account));
 }
 
 /** Peers by trust domain; never plaintext. */
 export function trustDomainTest(patterns: readonly string[], scope: SourceScope): Test {
-  const isOurs = (pattern: string): boolean => pattern === scope.trustDomain || scope.aliases.includes(pattern);
-  const match = matchPatterns([...new Set(patterns.flatMap((pattern) => (isOurs(pattern) ? [scope.trustDomain, ...scope.aliases] : [pattern])))]);
+  const isOurs = (pattern: string): boolean =>
+    pattern === scope.trustDomain || scope.aliases.includes(pattern);
+  const match = matchPatterns([
+    ...new Set(
+      patterns.flatMap((pattern) => (isOurs(pattern) ? [scope.trustDomain, ...scope.aliases] : [pattern])),
+    ),
+  ]);
   return ({ peer }) => peer !== undefined && match(peer.trustDomain);
 }
 
@@ -59,7 +66,11 @@ export function remoteIpTest(blocks: readonly string[]): Test {
 /** Every condition of one source, cheapest first. */
 export function sourceTests(source: PolicySource, scope: SourceScope): readonly Test[] {
   const tests: Test[] = [];
-  const add = (values: readonly string[] | undefined, negated: readonly string[] | undefined, make: (values: readonly string[]) => Test): void => {
+  const add = (
+    values: readonly string[] | undefined,
+    negated: readonly string[] | undefined,
+    make: (values: readonly string[]) => Test,
+  ): void => {
     if (values !== undefined) tests.push(make(values));
     if (negated !== undefined) tests.push(not(make(negated)));
   };

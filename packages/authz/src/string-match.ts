@@ -43,7 +43,10 @@ export function anyOf(matches: readonly StringMatch[]): StringMatch {
 }
 
 /** Compiles patterns of which one must match; many exact ones become one set. */
-export function matchPatterns(patterns: readonly string[], compile: (pattern: string) => StringMatch = matchPattern): StringMatch {
+export function matchPatterns(
+  patterns: readonly string[],
+  compile: (pattern: string) => StringMatch = matchPattern,
+): StringMatch {
   const exact = patterns.filter((pattern) => patternKind(pattern) === 'exact');
   if (compile !== matchPattern || exact.length < 4) return anyOf(patterns.map(compile));
   const set = new Set(exact);
@@ -59,7 +62,8 @@ export function matchGlob(pattern: string): StringMatch {
   const tail = parts.at(-1) ?? '';
   const middle = parts.slice(1, -1);
   return (value) => {
-    if (value.length < head.length + tail.length || !value.startsWith(head) || !value.endsWith(tail)) return false;
+    if (value.length < head.length + tail.length || !value.startsWith(head) || !value.endsWith(tail))
+      return false;
     let place = head.length;
     const end = value.length - tail.length;
     for (const part of middle) {

@@ -3,12 +3,12 @@ import {
   type ConnectionFacts,
   FlatHeaders,
   isMeshError,
-  parseSpiffeId,
   type PeerIdentity,
+  parseSpiffeId,
   type RequestFacts,
   type Workload,
 } from '@inmesh/core';
-import { normalizeTarget, pathOf, type PathNormalization } from './normalize.js';
+import { normalizeTarget, type PathNormalization, pathOf } from './normalize.js';
 import { compilePolicies } from './policy-set.js';
 import { expandPrincipals } from './principals.js';
 
@@ -39,13 +39,29 @@ interface Case {
   readonly id: string;
   readonly kind?: string;
   readonly policySet?: string;
-  readonly mesh?: { readonly trustDomain: string; readonly trustDomainAliases?: string[]; readonly rootNamespace: string; readonly pathNormalization?: PathNormalization };
+  readonly mesh?: {
+    readonly trustDomain: string;
+    readonly trustDomainAliases?: string[];
+    readonly rootNamespace: string;
+    readonly pathNormalization?: PathNormalization;
+  };
   readonly workload?: { readonly namespace: string; readonly labels: Record<string, string> };
   readonly request?: {
     readonly protocol?: string;
     readonly tokens?: unknown;
-    readonly connection: { readonly sourceIp: string; readonly destinationIp: string; readonly destinationPort: number; readonly sni: string; readonly tls: { readonly peerUriSans: string[] } | null };
-    readonly http?: { readonly method: string; readonly path: string; readonly authority: string; readonly headers: [string, string][] };
+    readonly connection: {
+      readonly sourceIp: string;
+      readonly destinationIp: string;
+      readonly destinationPort: number;
+      readonly sni: string;
+      readonly tls: { readonly peerUriSans: string[] } | null;
+    };
+    readonly http?: {
+      readonly method: string;
+      readonly path: string;
+      readonly authority: string;
+      readonly headers: [string, string][];
+    };
   };
   readonly input?: {
     readonly mode?: PathNormalization | 'MATCH_ONLY';
@@ -61,7 +77,15 @@ interface Case {
   };
   readonly authorizationPolicy?: unknown;
   readonly authorization?: { readonly action?: string };
-  readonly connection?: { readonly src: string; readonly dst: string; readonly identity?: { readonly trustDomain: string; readonly namespace: string; readonly serviceAccount: string } | null };
+  readonly connection?: {
+    readonly src: string;
+    readonly dst: string;
+    readonly identity?: {
+      readonly trustDomain: string;
+      readonly namespace: string;
+      readonly serviceAccount: string;
+    } | null;
+  };
   readonly expected: {
     readonly decision?: string;
     readonly status?: number | string;
@@ -76,23 +100,27 @@ interface Case {
 /** What a case came to: equal texts pass. */
 type Outcome = { readonly got: string; readonly want: string } | { readonly skip: string };
 
-const testWorkload: Workload = { service: 'test', namespace: 'test', trustDomain: 'cluster.local', labels: {} };
+const testWorkload: Workload = {
+  service: 'test',
+  namespace: 'test',
+  trustDomain: 'cluster.local',
+  labels: {},
+};
 
 function peerOf(uri: string): PeerIdentity {
-  return { id: parseSpiffeId(uri), notAfterMs: Number.MAX_SAFE_INTEGER, fingerprint: '', serial: '', trustEpoch: 0 };
+  return {
+    id: parseSpiffeId(uri),
+    notAfterMs: Number.MAX_SAFE_INTEGER,
+    fingerprint: '',
+    serial: '',
+    trustEpoch: 0,
+  };
 }
 
-function decide(test: Case, policySets: Readonly<Record<string, unknown[]>>, parse: ParsePolicy): Outcome {
-  const { request, workload, mesh, expected } = test;
-  if (request === undefined || workload === undefined || mesh === undefined) return { skip: 'a case without request' };
-  const policies = (policySets[test.policySet ?? ''] ?? []).map((json) => parse(json, workload.namespace));
-  if (request.http === undefined) return { skip: 'protocol: tcp' };
-  const want = `${expected.decision ?? ''} ${expected.status === 400 ? 400 : ''}`;
-  const target = normalizeTarget(request.http.path, mesh.pathNormalization ?? 'BASE');
-  if (target === undefined) return { got: 'deny 400', want };
-  const { sourceIp, destinationIp, destinationPort, sni, tls } = request.connection;
+function connectionOf(connection: NonNullable<Case['request']>['connection']): ConnectionFacts {
+  const { sourceIp, destinationIp, destinationPort, sni, tls } = connection;
   const [san] = tls?.peerUriSans ?? [];
-  const connection: ConnectionFacts = {
+  return {
     peer: san === undefined ? undefined : peerOf(san),
     isEncrypted: tls !== null,
     remoteIp: sourceIp,
@@ -101,11 +129,37 @@ function decide(test: Case, policySets: Readonly<Record<string, unknown[]>>, par
     localPort: destinationPort,
     sni,
   };
-  const facts: RequestFacts = { method: request.http.method, path: pathOf(target), authority: request.http.authority.toLowerCase(), connection };
-  const set = compilePolicies(policies, { service: 'test', namespace: workload.namespace, trustDomain: mesh.trustDomain, labels: workload.labels }, {
-    rootNamespace: mesh.rootNamespace,
-    trustDomainAliases: mesh.trustDomainAliases ?? [],
-  });
+}
+
+function decide(test: Case, policySets: Readonly<Record<string, unknown[]>>, parse: ParsePolicy): Outcome {
+  const { request, workload, mesh, expected } = test;
+  if (request === undefined || workload === undefined || mesh === undefined)
+    return { skip: 'a case without request' };
+  const policies = (policySets[test.policySet ?? ''] ?? []).map((json) => parse(json, workload.namespace));
+  if (request.http === undefined) return { skip: 'protocol: tcp' };
+  const want = `${expected.decision ?? ''} ${expected.status === 400 ? 400 : ''}`;
+  const target = normalizeTarget(request.http.path, mesh.pathNormalization ?? 'BASE');
+  if (target === undefined) return { got: 'deny 400', want };
+  const connection = connectionOf(request.connection);
+  const facts: RequestFacts = {
+    method: request.http.method,
+    path: pathOf(target),
+    authority: request.http.authority.toLowerCase(),
+    connection,
+  };
+  const set = compilePolicies(
+    policies,
+    {
+      service: 'test',
+      namespace: workload.namespace,
+      trustDomain: mesh.trustDomain,
+      labels: workload.labels,
+    },
+    {
+      rootNamespace: mesh.rootNamespace,
+      trustDomainAliases: mesh.trustDomainAliases ?? [],
+    },
+  );
   const decision = set.decide(facts, new FlatHeaders(request.http.headers.flat()));
   return { got: `${decision.isAllowed ? 'allow' : 'deny'} `, want };
 }
@@ -113,19 +167,25 @@ function decide(test: Case, policySets: Readonly<Record<string, unknown[]>>, par
 function normalize({ input, expected }: Case): Outcome {
   const target = input?.requestTarget ?? '';
   if (input?.mode === 'MATCH_ONLY') return { got: pathOf(target), want: expected.matchPath ?? '' };
-  return { got: normalizeTarget(target, input?.mode ?? 'BASE') ?? '400', want: expected.path ?? String(expected.status) };
+  return {
+    got: normalizeTarget(target, input?.mode ?? 'BASE') ?? '400',
+    want: expected.path ?? String(expected.status),
+  };
+}
+
+function ruleOf(input: Case['input'] = {}): object {
+  const { wildcardValues, when, source, operation } = input;
+  if (wildcardValues !== undefined) return { from: [{ source: { principals: wildcardValues } }] };
+  return {
+    ...(when === undefined ? {} : { when: [when] }),
+    ...(source === undefined ? {} : { from: [{ source }] }),
+    ...(operation === undefined ? {} : { to: [{ operation }] }),
+  };
 }
 
 function validate({ input, expected }: Case, parse: ParsePolicy): Outcome {
   if (expected.warning === true) return { skip: 'warnings about protocol: tcp' };
-  const rule = input?.wildcardValues === undefined
-    ? {
-        ...(input?.when === undefined ? {} : { when: [input.when] }),
-        ...(input?.source === undefined ? {} : { from: [{ source: input.source }] }),
-        ...(input?.operation === undefined ? {} : { to: [{ operation: input.operation }] }),
-      }
-    : { from: [{ source: { principals: input.wildcardValues } }] };
-  const json = input?.authorizationPolicy ?? { spec: { rules: [rule] } };
+  const json = input?.authorizationPolicy ?? { spec: { rules: [ruleOf(input)] } };
   const metadata = { name: 'test', ...(json as { readonly metadata?: object }).metadata };
   const want = expected.valid === true ? 'valid' : 'invalid';
   try {
@@ -140,7 +200,10 @@ function validate({ input, expected }: Case, parse: ParsePolicy): Outcome {
 function decideZtunnel(test: Case, parse: ParsePolicy): Outcome {
   const { connection, authorizationPolicy, expected } = test;
   if (authorizationPolicy === undefined || connection === undefined) return { skip: 'ztunnel stringMatch' };
-  const split = (address: string): [string, number] => [address.slice(0, address.lastIndexOf(':')), Number(address.slice(address.lastIndexOf(':') + 1))];
+  const split = (address: string): [string, number] => [
+    address.slice(0, address.lastIndexOf(':')),
+    Number(address.slice(address.lastIndexOf(':') + 1)),
+  ];
   const [remoteIp, remotePort] = split(connection.src);
   const [localIp, localPort] = split(connection.dst);
   const { identity } = connection;
@@ -151,7 +214,9 @@ function decideZtunnel(test: Case, parse: ParsePolicy): Outcome {
       path: '/',
       authority: '',
       connection: {
-        peer: identity ? peerOf(`spiffe://${identity.trustDomain}/ns/${identity.namespace}/sa/${identity.serviceAccount}`) : undefined,
+        peer: identity
+          ? peerOf(`spiffe://${identity.trustDomain}/ns/${identity.namespace}/sa/${identity.serviceAccount}`)
+          : undefined,
         isEncrypted: Boolean(identity),
         remoteIp,
         remotePort,
@@ -188,7 +253,8 @@ function attempt(test: Case, policySets: Readonly<Record<string, unknown[]>>, pa
   try {
     return run(test, policySets, parse);
   } catch (error) {
-    if (isMeshError(error) && error.code === 'INMESH_ERR_POLICY_UNSUPPORTED') return { skip: String(error.details['field']) };
+    if (isMeshError(error) && error.code === 'INMESH_ERR_POLICY_UNSUPPORTED')
+      return { skip: String(error.details['field']) };
     if (isMeshError(error) && error.code === 'INMESH_ERR_SPIFFE_ID_INVALID') return { skip: noIdentity };
     return { got: error instanceof Error ? error.message : String(error), want: 'no error' };
   }
@@ -203,7 +269,10 @@ export function runVectors(files: readonly VectorFile[], parse: ParsePolicy): Ve
   const counts = { passed: 0, failed: 0, skipped: 0 };
   const lines: string[] = [];
   for (const { name, text } of files) {
-    const { cases, policySets = {} } = JSON.parse(text) as { readonly cases: Case[]; readonly policySets?: Record<string, unknown[]> };
+    const { cases, policySets = {} } = JSON.parse(text) as {
+      readonly cases: Case[];
+      readonly policySets?: Record<string, unknown[]>;
+    };
     for (const test of cases) {
       const outcome = attempt(test, policySets, parse);
       if ('skip' in outcome) {

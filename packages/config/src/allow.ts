@@ -22,8 +22,12 @@ function principalOf(item: string, own: OwnScope): string {
  */
 export function parseAllow(text: string, own: OwnScope, source = 'INMESH_ALLOW'): AuthorizationPolicy {
   const origin: Origin = Object.freeze({ source, line: 0, column: 0 });
-  const names = text.split(',').map((item) => item.trim()).filter((item) => item !== '');
-  if (names.length === 0) throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source} is empty; name who is allowed, or unset it`);
+  const names = text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+  if (names.length === 0)
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source} is empty; name who is allowed, or unset it`);
   try {
     const principals = Object.freeze(names.map((item) => principalOf(item, own)));
     return Object.freeze({
@@ -35,6 +39,9 @@ export function parseAllow(text: string, own: OwnScope, source = 'INMESH_ALLOW')
       origin,
     });
   } catch (error) {
-    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new MeshError(
+      'INMESH_ERR_CONFIG_INVALID',
+      `${source}: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }

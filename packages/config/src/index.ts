@@ -1,12 +1,19 @@
 export { parseAllow } from './allow.js';
+export type { Kind } from './kinds.js';
 export { nearest } from './nearest.js';
 export {
   type ConfigSources,
   type MeshSettings,
   type Provenance,
-  resolveConfig,
   type ResolvedConfig,
+  resolveConfig,
   type UpstreamOptions,
 } from './resolve.js';
-export { type MeshConfig, renderSettingsMarkdown, type Setting, type SettingKey, settings, specialVariables } from './settings.js';
-export type { Kind } from './kinds.js';
+export {
+  type MeshConfig,
+  renderSettingsMarkdown,
+  type Setting,
+  type SettingKey,
+  settings,
+  specialVariables,
+} from './settings.js';

@@ -16,8 +16,17 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-function textKind<T>(name: string, parse: (text: string) => T, print: (value: T) => string = String): Kind<T> {
-  return { name, parse, print, check: (value) => (typeof value === 'string' ? parse(value) : fail('must be a string')) };
+function textKind<T>(
+  name: string,
+  parse: (text: string) => T,
+  print: (value: T) => string = String,
+): Kind<T> {
+  return {
+    name,
+    parse,
+    print,
+    check: (value) => (typeof value === 'string' ? parse(value) : fail('must be a string')),
+  };
 }
 
 const label = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -36,7 +45,10 @@ export const filePath: Kind<string> = textKind('path', (text) => text);
 /** One of a few words. */
 export function choice<T extends string>(...words: readonly T[]): Kind<T> {
   const listed = words.map((word) => `\`${word}\``).join(', ');
-  return textKind(listed, (text) => words.find((word) => word === text) ?? fail(`must be one of ${words.join(', ')}`));
+  return textKind(
+    listed,
+    (text) => words.find((word) => word === text) ?? fail(`must be one of ${words.join(', ')}`),
+  );
 }
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -53,12 +65,19 @@ export function duration(minMs: number, maxMs: number): Kind<number> {
     ms >= minMs && ms <= maxMs ? ms : fail(`must be from ${printDuration(minMs)} to ${printDuration(maxMs)}`);
   const parse = (text: string): number => {
     const [, digits, unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text) ?? [];
-    return digits === undefined ? fail('must be a duration such as 250ms, 2s, 1m or 1h') : bound(Math.round(Number(digits) * (unitMs[unit] ?? 1)));
+    return digits === undefined
+      ? fail('must be a duration such as 250ms, 2s, 1m or 1h')
+      : bound(Math.round(Number(digits) * (unitMs[unit] ?? 1)));
   };
   return {
     name: `duration, ${printDuration(minMs)} to ${printDuration(maxMs)}`,
     parse,
-    check: (value) => (typeof value === 'number' && Number.isFinite(value) ? bound(value) : typeof value === 'string' ? parse(value) : fail('must be a duration')),
+    check: (value) =>
+      typeof value === 'number' && Number.isFinite(value)
+        ? bound(value)
+        : typeof value === 'string'
+          ? parse(value)
+          : fail('must be a duration'),
     print: printDuration,
   };
 }
@@ -66,7 +85,9 @@ export function duration(minMs: number, maxMs: number): Kind<number> {
 /** A whole number. */
 export function integer(min: number, max: number): Kind<number> {
   const bound = (value: number): number =>
-    Number.isInteger(value) && value >= min && value <= max ? value : fail(`must be a whole number from ${min} to ${max}`);
+    Number.isInteger(value) && value >= min && value <= max
+      ? value
+      : fail(`must be a whole number from ${min} to ${max}`);
   return {
     name: `number, ${min} to ${max}`,
     parse: (text) => (/^\d{1,10}$/.test(text) ? bound(Number(text)) : bound(Number.NaN)),
@@ -90,7 +111,8 @@ function checkLabels(entries: readonly (readonly [string, unknown])[]): Readonly
   const labels: Record<string, string> = {};
   for (const [key, value] of entries) {
     if (!labelKey.test(key)) fail(`"${key}" is not a label name`);
-    if (typeof value !== 'string' || !labelValue.test(value)) fail(`"${key}" has a value that is not a label value`);
+    if (typeof value !== 'string' || !labelValue.test(value))
+      fail(`"${key}" has a value that is not a label value`);
     if (Object.hasOwn(labels, key)) fail(`"${key}" is given twice`);
     labels[key] = value;
   }
@@ -104,15 +126,29 @@ export const labelsKind: Kind<Readonly<Record<string, string>>> = {
     checkLabels(
       text.split(',').map((pair) => {
         const equals = pair.indexOf('=');
-        return equals === -1 ? fail(`"${pair}" is not key=value`) : [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
+        return equals === -1
+          ? fail(`"${pair}" is not key=value`)
+          : [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
       }),
     ),
-  check: (value) => (typeof value === 'object' && value !== null ? checkLabels(Object.entries(value)) : fail('must be an object of strings')),
-  print: (value) => Object.entries(value).map(([key, one]) => `${key}=${one}`).join(','),
+  check: (value) =>
+    typeof value === 'object' && value !== null
+      ? checkLabels(Object.entries(value))
+      : fail('must be an object of strings'),
+  print: (value) =>
+    Object.entries(value)
+      .map(([key, one]) => `${key}=${one}`)
+      .join(','),
 };
 
 function checkPaths(paths: readonly unknown[]): readonly string[] {
-  return Object.freeze(paths.map((path) => (typeof path === 'string' && /^\/[^?#\s]*$/.test(path) ? path : fail(`"${String(path)}" is not a path such as /livez`))));
+  return Object.freeze(
+    paths.map((path) =>
+      typeof path === 'string' && /^\/[^?#\s]*$/.test(path)
+        ? path
+        : fail(`"${String(path)}" is not a path such as /livez`),
+    ),
+  );
 }
 
 /** `/livez,/readyz`. */

@@ -1,7 +1,16 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AuthorizationPolicy, createTimer, isMeshError, type Logger, MeshError, type Runtime, type Watch, WatchSource } from '@inmesh/core';
-import { frameError, parsePolicies } from './policies.js';
+import {
+  type AuthorizationPolicy,
+  createTimer,
+  isMeshError,
+  type Logger,
+  MeshError,
+  type Runtime,
+  type Watch,
+  WatchSource,
+} from '@inmesh/core';
+import { frameError, parsePolicies } from './policy-documents.js';
 
 const maxFiles = 1000;
 const maxBytes = 1_048_576;
@@ -31,7 +40,9 @@ export interface PolicyDirectory extends Watch<readonly AuthorizationPolicy[]> {
 type Files = ReadonlyMap<string, string>;
 
 async function readOnce(dir: string): Promise<Files> {
-  const names = (await readdir(dir)).filter((name) => !name.startsWith('.') && /\.(?:ya?ml|json)$/.test(name)).toSorted();
+  const names = (await readdir(dir))
+    .filter((name) => !name.startsWith('.') && /\.(?:ya?ml|json)$/.test(name))
+    .toSorted();
   if (names.length > maxFiles) throw new Error(`it has ${names.length} files, at most ${maxFiles} are read`);
   const files = new Map<string, string>();
   for (const name of names) {
@@ -100,7 +111,11 @@ class DirectorySource extends WatchSource<readonly AuthorizationPolicy[]> implem
 
   #apply(files: Files, content: string): void {
     const { dir, namespace, check } = this.#options;
-    if (files.size === 0) throw new MeshError('INMESH_ERR_POLICY_UNREADABLE', `policy directory ${dir} holds no policy file (*.yaml, *.yml, *.json)`);
+    if (files.size === 0)
+      throw new MeshError(
+        'INMESH_ERR_POLICY_UNREADABLE',
+        `policy directory ${dir} holds no policy file (*.yaml, *.yml, *.json)`,
+      );
     const policies = [...files].flatMap(([file, text]) => parsePolicies(text, file, { namespace }));
     try {
       check(policies);
@@ -115,7 +130,11 @@ class DirectorySource extends WatchSource<readonly AuthorizationPolicy[]> implem
   #complain(cause: unknown): void {
     const { dir, logger } = this.#options;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    const error = isMeshError(cause) ? cause : new MeshError('INMESH_ERR_POLICY_UNREADABLE', `policy directory ${dir} cannot be read: ${reason}`, { cause });
+    const error = isMeshError(cause)
+      ? cause
+      : new MeshError('INMESH_ERR_POLICY_UNREADABLE', `policy directory ${dir} cannot be read: ${reason}`, {
+          cause,
+        });
     if (this.state.kind !== 'ready') {
       this.withdraw(error);
       return;

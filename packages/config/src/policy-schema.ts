@@ -47,7 +47,10 @@ export const policySchema = v.strictObject({
   kind: v.optional(v.literal('AuthorizationPolicy')),
   // Kubernetes adds to it what it likes: uid, generation, managedFields.
   metadata: v.looseObject({
-    name: v.pipe(v.string(), v.regex(/^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, 'must be a Kubernetes name')),
+    name: v.pipe(
+      v.string(),
+      v.regex(/^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, 'must be a Kubernetes name'),
+    ),
     namespace: v.optional(v.string()),
     annotations: v.optional(v.record(v.string(), v.string())),
   }),
@@ -81,13 +84,17 @@ export interface SchemaProblem {
 function problemOf(issue: v.BaseIssue<unknown>): SchemaProblem {
   const path = (issue.path ?? []).map((item) => item.key as string | number);
   const isUnknown = issue.type === 'strict_object' && issue.expected === 'never';
-  if (isUnknown) return { path, message: `unknown field "${String(path.at(-1))}"`, unknownKey: String(path.at(-1)) };
-  const expected = issue.expected === null ? issue.message : `expected ${issue.expected}, found ${issue.received}`;
+  if (isUnknown)
+    return { path, message: `unknown field "${String(path.at(-1))}"`, unknownKey: String(path.at(-1)) };
+  const expected =
+    issue.expected === null ? issue.message : `expected ${issue.expected}, found ${issue.received}`;
   return { path, message: issue.type === 'regex' ? issue.message : expected };
 }
 
 /** Checks a document; either it or every mistake in it. */
-export function readPolicyDocument(json: unknown): { readonly document: PolicyDocument } | { readonly problems: readonly SchemaProblem[] } {
+export function readPolicyDocument(
+  json: unknown,
+): { readonly document: PolicyDocument } | { readonly problems: readonly SchemaProblem[] } {
   const result = v.safeParse(policySchema, json);
   return result.success ? { document: result.output } : { problems: result.issues.map(problemOf) };
 }

@@ -1,11 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AuthorizationPolicy, type Cluster, isMeshError, MeshError, type MeshErrorCode } from '@inmesh/core';
+import {
+  type AuthorizationPolicy,
+  type Cluster,
+  isMeshError,
+  MeshError,
+  type MeshErrorCode,
+} from '@inmesh/core';
 import { parseAllow } from './allow.js';
 import { isServiceVariable } from './kubernetes.js';
 import { didYouMean } from './nearest.js';
 import { type MeshConfig, type SettingKey, settings, specialVariables } from './settings.js';
-import { checkClusterName, makeCluster, type OwnScope, parseEndpoints, parseIdentities } from './upstreams.js';
+import {
+  checkClusterName,
+  makeCluster,
+  type OwnScope,
+  parseEndpoints,
+  parseIdentities,
+} from './upstreams.js';
 
 /** An upstream given in code: endpoints alone, or with identities. */
 export type UpstreamOptions =
@@ -55,7 +67,12 @@ function messageOf(error: unknown): string {
 function packageName(cwd: string): string | undefined {
   try {
     const { name } = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8')) as { name?: unknown };
-    return typeof name === 'string' ? name.replace(/^@[^/]*\//, '').toLowerCase().replaceAll(/[^a-z0-9-]+/g, '-') : undefined;
+    return typeof name === 'string'
+      ? name
+          .replace(/^@[^/]*\//, '')
+          .toLowerCase()
+          .replaceAll(/[^a-z0-9-]+/g, '-')
+      : undefined;
   } catch {
     return undefined;
   }
@@ -82,7 +99,10 @@ class Resolver {
     for (const one of settings) this.#values.set(one.key, this.#plain(one));
     this.#nameService();
     if (this.problems.length === 0) this.#checkIdentityFiles();
-    const own: OwnScope = { namespace: String(this.#values.get('namespace')), trustDomain: String(this.#values.get('trustDomain')) };
+    const own: OwnScope = {
+      namespace: String(this.#values.get('namespace')),
+      trustDomain: String(this.#values.get('trustDomain')),
+    };
     this.#values.set('allow', this.#allow(own));
     this.#values.set('upstreams', this.#upstreams(own));
     // Every key of the table and both others were set above, each checked by its kind.
@@ -101,7 +121,9 @@ class Resolver {
       if (this.#known.has(name) || name === 'INMESH_ALLOW' || isServiceVariable(name, value)) continue;
       if (/^INMESH_UPSTREAM_[A-Z0-9]/.test(name)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
-      this.#problem(`there is no variable ${name}${didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)])}`);
+      this.#problem(
+        `there is no variable ${name}${didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)])}`,
+      );
     }
     const keys = [...settings.map((one) => one.key), 'upstreams', 'allow'];
     for (const key of Object.keys(this.#sources.code ?? {})) {
@@ -121,10 +143,13 @@ class Resolver {
       }
       if (inEnv !== undefined && (inEnv !== '' || isGuard)) {
         this.provenance.set(key, variable);
-        return inEnv === '' ? this.#problem(`${variable} is empty; give it a value or unset it`) : kind.parse(inEnv);
+        return inEnv === ''
+          ? this.#problem(`${variable} is empty; give it a value or unset it`)
+          : kind.parse(inEnv);
       }
     } catch (error) {
-      const shown = inCode === undefined ? `${variable}="${String(inEnv)}"` : `option ${key}: ${JSON.stringify(inCode)}`;
+      const shown =
+        inCode === undefined ? `${variable}="${String(inEnv)}"` : `option ${key}: ${JSON.stringify(inCode)}`;
       return this.#problem(`${shown}: ${messageOf(error)}`);
     }
     this.provenance.set(key, 'default');
@@ -138,13 +163,17 @@ class Resolver {
       const name = fromOtel || packageName(cwd);
       const from = fromOtel ? 'OTEL_SERVICE_NAME' : 'package.json';
       if (name === undefined) this.#problem('this service has no name; set INMESH_SERVICE_NAME');
-      else if (!/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) this.#problem(`${from} gives the service name "${name}", which is not a DNS label; set INMESH_SERVICE_NAME`);
+      else if (!/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+        this.#problem(
+          `${from} gives the service name "${name}", which is not a DNS label; set INMESH_SERVICE_NAME`,
+        );
       else {
         this.#values.set('serviceName', name);
         this.provenance.set('serviceName', from);
       }
     }
-    if (this.#values.get('labels') === undefined) this.#values.set('labels', Object.freeze({ app: String(this.#values.get('serviceName')) }));
+    if (this.#values.get('labels') === undefined)
+      this.#values.set('labels', Object.freeze({ app: String(this.#values.get('serviceName')) }));
   }
 
   #checkIdentityFiles(): void {
@@ -152,15 +181,21 @@ class Resolver {
     const given = names.filter((name) => this.#values.get(name) !== undefined);
     const identity = this.#values.get('identity');
     const variables = 'INMESH_CERT_FILE, INMESH_KEY_FILE and INMESH_CA_FILE';
-    if (given.length > 0 && given.length < 3) this.#problem(`${variables} belong together; ${given.join(' and ')} alone say nothing`);
-    else if (identity === 'files' && given.length === 0) this.#problem(`INMESH_IDENTITY=files needs ${variables}`);
-    else if (identity === 'dev' && given.length > 0) this.#problem(`INMESH_IDENTITY=dev does not read ${variables}; unset them or INMESH_IDENTITY`);
+    if (given.length > 0 && given.length < 3)
+      this.#problem(`${variables} belong together; ${given.join(' and ')} alone say nothing`);
+    else if (identity === 'files' && given.length === 0)
+      this.#problem(`INMESH_IDENTITY=files needs ${variables}`);
+    else if (identity === 'dev' && given.length > 0)
+      this.#problem(`INMESH_IDENTITY=dev does not read ${variables}; unset them or INMESH_IDENTITY`);
   }
 
   #allow(own: OwnScope): AuthorizationPolicy | undefined {
     const inCode = this.#sources.code?.allow;
     const text = inCode ?? this.#sources.env['INMESH_ALLOW'];
-    this.provenance.set('allow', inCode === undefined ? (text === undefined ? 'default' : 'INMESH_ALLOW') : 'code');
+    this.provenance.set(
+      'allow',
+      inCode === undefined ? (text === undefined ? 'default' : 'INMESH_ALLOW') : 'code',
+    );
     if (text === undefined) return undefined;
     try {
       return parseAllow(text, own, inCode === undefined ? 'INMESH_ALLOW' : 'option allow');
@@ -173,7 +208,12 @@ class Resolver {
     const clusters = new Map<string, Cluster>();
     const add = (name: string, from: string, endpoints: string, identity: string | undefined): void => {
       try {
-        const cluster = makeCluster(checkClusterName(name), parseEndpoints(endpoints), identity === undefined ? undefined : parseIdentities(identity, own), own);
+        const cluster = makeCluster(
+          checkClusterName(name),
+          parseEndpoints(endpoints),
+          identity === undefined ? undefined : parseIdentities(identity, own),
+          own,
+        );
         clusters.set(cluster.name, cluster);
         this.provenance.set(`upstreams.${cluster.name}`, from);
       } catch (error) {
@@ -181,8 +221,9 @@ class Resolver {
       }
     };
     for (const [variable, value] of this.#upstreamVariables()) {
-      if (/_IDENTITY$/.test(variable)) this.#checkIdentityVariable(variable, value);
-      else add(clusterName(variable), variable, value, this.#sources.env[`${variable}_IDENTITY`] || undefined);
+      if (variable.endsWith('_IDENTITY')) this.#checkIdentityVariable(variable, value);
+      else
+        add(clusterName(variable), variable, value, this.#sources.env[`${variable}_IDENTITY`] || undefined);
     }
     for (const [name, value] of Object.entries(this.#sources.code?.upstreams ?? {})) {
       if (typeof value === 'string') add(name, 'code', value, undefined);
@@ -193,15 +234,23 @@ class Resolver {
 
   #upstreamVariables(): readonly (readonly [string, string])[] {
     return Object.entries(this.#sources.env).flatMap(([name, value]) =>
-      value !== undefined && value !== '' && /^INMESH_UPSTREAM_[A-Z0-9]/.test(name) && !isServiceVariable(name, value) ? [[name, value] as const] : [],
+      value !== undefined &&
+      value !== '' &&
+      /^INMESH_UPSTREAM_[A-Z0-9]/.test(name) &&
+      !isServiceVariable(name, value)
+        ? [[name, value] as const]
+        : [],
     );
   }
 
   #checkIdentityVariable(variable: string, value: string): void {
     const base = variable.slice(0, -'_IDENTITY'.length);
     if (/:\d{1,5}(?:,|$)/.test(value) && !value.includes('://')) {
-      this.#problem(`${variable} holds endpoints, but a variable that ends in _IDENTITY names the identity of ${base}; a service whose own name ends in "-identity" is written in code: upstreams: { "${clusterName(variable)}": "${value}" }`);
-    } else if (!this.#sources.env[base]) this.#problem(`${variable} names an identity, but ${base} is not set`);
+      this.#problem(
+        `${variable} holds endpoints, but a variable that ends in _IDENTITY names the identity of ${base}; a service whose own name ends in "-identity" is written in code: upstreams: { "${clusterName(variable)}": "${value}" }`,
+      );
+    } else if (!this.#sources.env[base])
+      this.#problem(`${variable} names an identity, but ${base} is not set`);
   }
 }
 
@@ -218,7 +267,9 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   const resolver = new Resolver(sources);
   const values = resolver.resolve();
   if (resolver.problems.length > 0) {
-    throw new MeshError(resolver.code, resolver.problems.join('\n'), { details: { problems: resolver.problems } });
+    throw new MeshError(resolver.code, resolver.problems.join('\n'), {
+      details: { problems: resolver.problems },
+    });
   }
   return Object.freeze({ values, provenance: resolver.provenance });
 }

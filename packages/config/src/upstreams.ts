@@ -21,7 +21,10 @@ export function parseEndpoint(text: string): Endpoint {
 }
 
 function items(text: string): readonly string[] {
-  return text.split(',').map((item) => item.trim()).filter((item) => item !== '');
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 /** Reads `host:port,…`. @throws Error */
@@ -35,7 +38,8 @@ export function parseEndpoints(text: string): readonly Endpoint[] {
 export function parseIdentity(text: string, own: OwnScope): SpiffeId {
   if (text.startsWith('spiffe://')) return parseSpiffeId(text);
   const [first = '', second, extra] = text.split('/');
-  if (extra !== undefined) throw new Error(`"${text}" is neither spiffe://…, an account nor namespace/account`);
+  if (extra !== undefined)
+    throw new Error(`"${text}" is neither spiffe://…, an account nor namespace/account`);
   const namespace = second === undefined ? own.namespace : dnsLabel.parse(first);
   return parseSpiffeId(`spiffe://${own.trustDomain}/ns/${namespace}/sa/${second ?? first}`);
 }
@@ -57,7 +61,16 @@ export function checkClusterName(name: string): string {
 }
 
 /** Makes a cluster; its identity defaults to the account of its name. */
-export function makeCluster(name: string, endpoints: readonly Endpoint[], identities: readonly SpiffeId[] | undefined, own: OwnScope): Cluster {
+export function makeCluster(
+  name: string,
+  endpoints: readonly Endpoint[],
+  identities: readonly SpiffeId[] | undefined,
+  own: OwnScope,
+): Cluster {
   const [service = '', namespace = own.namespace] = name.split('.');
-  return Object.freeze({ name, endpoints, identities: identities ?? Object.freeze([parseIdentity(`${namespace}/${service}`, own)]) });
+  return Object.freeze({
+    name,
+    endpoints,
+    identities: identities ?? Object.freeze([parseIdentity(`${namespace}/${service}`, own)]),
+  });
 }

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { type AuthorizationPolicy, type MeshError, silentLogger } from '@inmesh/core';
 import { createManualRuntime, type ManualRuntime } from '@inmesh/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createPolicyDirectory, parsePolicies, type PolicyDirectory } from '../src/policies.js';
+import { createPolicyDirectory, type PolicyDirectory, parsePolicies } from '../src/policies.js';
 
 const head = 'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: p\n';
-const deny = (path: string): string => `${head}spec:\n  action: DENY\n  rules:\n  - to:\n    - operation:\n        paths: ["${path}"]\n`;
+const deny = (path: string): string =>
+  `${head}spec:\n  action: DENY\n  rules:\n  - to:\n    - operation:\n        paths: ["${path}"]\n`;
 const fault = (text: string): MeshError => {
   try {
     parsePolicies(text, 'p.yaml', { namespace: 'shop' });
@@ -20,7 +21,12 @@ const fault = (text: string): MeshError => {
 describe('policy files', () => {
   it('gives each rule its place and the workload its namespace', () => {
     const [one] = parsePolicies(deny('/admin'), 'p.yaml', { namespace: 'shop' });
-    expect(one).toMatchObject({ name: 'p', namespace: 'shop', action: 'DENY', rules: [{ to: [{ paths: ['/admin'] }], origin: { source: 'p.yaml', line: 8, column: 5 } }] });
+    expect(one).toMatchObject({
+      name: 'p',
+      namespace: 'shop',
+      action: 'DENY',
+      rules: [{ to: [{ paths: ['/admin'] }], origin: { source: 'p.yaml', line: 8, column: 5 } }],
+    });
   });
 
   it('shows an unknown field with its place and the nearest name', () => {
@@ -31,16 +37,29 @@ describe('policy files', () => {
   });
 
   it.each([
-    ['a: 1', 'apiVersion'], ['', 'no policy'], ['{', 'p.yaml:1'], [`${head}spec:\n  action: DENI\n`, '"ALLOW" | "DENY"'], [`${head}spec:\n  rules:\n  - to: [{operation: {ports: [80]}}]\n`, 'expected string, found 80'],
-    [`${head}${head}`, 'unique'], ['- 1', 'apiVersion'],
+    ['a: 1', 'apiVersion'],
+    ['', 'no policy'],
+    ['{', 'p.yaml:1'],
+    [`${head}spec:\n  action: DENI\n`, '"ALLOW" | "DENY"'],
+    [`${head}spec:\n  rules:\n  - to: [{operation: {ports: [80]}}]\n`, 'expected string, found 80'],
+    [`${head}${head}`, 'unique'],
+    ['- 1', 'apiVersion'],
   ])('refuses %j', (text, message) => {
-    expect(fault(text)).toMatchObject({ code: 'INMESH_ERR_POLICY_INVALID', message: expect.stringContaining(message) });
+    expect(fault(text)).toMatchObject({
+      code: 'INMESH_ERR_POLICY_INVALID',
+      message: expect.stringContaining(message),
+    });
   });
 
   it.each([
-    ['spec: {action: CUSTOM, provider: {name: x}}', 'action: CUSTOM'], ['spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}', 'requestPrincipals'], ['spec: {targetRefs: []}', 'targetRefs'],
+    ['spec: {action: CUSTOM, provider: {name: x}}', 'action: CUSTOM'],
+    ['spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}', 'requestPrincipals'],
+    ['spec: {targetRefs: []}', 'targetRefs'],
   ])('refuses what is not built: %s', (spec, field) => {
-    expect(fault(head + spec)).toMatchObject({ code: 'INMESH_ERR_POLICY_UNSUPPORTED', message: expect.stringContaining(field) });
+    expect(fault(head + spec)).toMatchObject({
+      code: 'INMESH_ERR_POLICY_UNSUPPORTED',
+      message: expect.stringContaining(field),
+    });
   });
 });
 
@@ -60,9 +79,16 @@ describe('policy directory', () => {
   });
   const start = (at = dir): PolicyDirectory => {
     const check = (policies: readonly AuthorizationPolicy[]): void => {
-      if (policies.some((one) => one.rules.some((rule) => rule.to?.[0]?.paths?.includes('/bad')))) throw new Error('cannot be enforced');
+      if (policies.some((one) => one.rules.some((rule) => rule.to?.[0]?.paths?.includes('/bad'))))
+        throw new Error('cannot be enforced');
     };
-    directory = createPolicyDirectory({ dir: at, namespace: 'shop', check, runtime, logger: { ...silentLogger, error: (fields) => lines.push(String((fields['error'] as Error).message)) } });
+    directory = createPolicyDirectory({
+      dir: at,
+      namespace: 'shop',
+      check,
+      runtime,
+      logger: { ...silentLogger, error: (fields) => lines.push(String((fields['error'] as Error).message)) },
+    });
     return directory;
   };
   /** Polls until `until` holds; file reads are real, so each poll is given time. */
@@ -73,7 +99,8 @@ describe('policy directory', () => {
     }
     expect(until()).toBe(true);
   };
-  const paths = (): unknown => directory?.current().flatMap((one) => one.rules.flatMap((rule) => rule.to?.[0]?.paths));
+  const paths = (): unknown =>
+    directory?.current().flatMap((one) => one.rules.flatMap((rule) => rule.to?.[0]?.paths));
 
   it('follows changes, keeps the last good set, and says why', async () => {
     await writeFile(join(dir, 'a.yaml'), deny('/a'));
@@ -92,12 +119,23 @@ describe('policy directory', () => {
     await poll(() => lines.some((line) => line.includes('ENOENT')));
     expect(paths()).toEqual(['/b']);
     await mkdir(dir);
-    await writeFile(join(dir, 'c.json'), JSON.stringify({ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy', metadata: { name: 'c' }, spec: { rules: [{ to: [{ operation: { paths: ['/c'] } }] }] } }));
+    await writeFile(
+      join(dir, 'c.json'),
+      JSON.stringify({
+        apiVersion: 'security.istio.io/v1',
+        kind: 'AuthorizationPolicy',
+        metadata: { name: 'c' },
+        spec: { rules: [{ to: [{ operation: { paths: ['/c'] } }] }] },
+      }),
+    );
     await poll(() => JSON.stringify(paths()) === '["/c"]');
   });
 
   it('follows the ..data swap of a Kubernetes volume', async () => {
-    for (const [version, path] of [['v1', '/one'], ['v2', '/two']] as const) {
+    for (const [version, path] of [
+      ['v1', '/one'],
+      ['v2', '/two'],
+    ] as const) {
       await mkdir(join(dir, version));
       await writeFile(join(dir, version, 'a.yaml'), deny(path));
     }
@@ -112,6 +150,9 @@ describe('policy directory', () => {
 
   it.each(['missing', 'empty', 'invalid'])('is gone when it is %s at start', async (what) => {
     if (what === 'invalid') await writeFile(join(dir, 'a.yaml'), 'kind: x');
-    await expect(start(what === 'missing' ? join(dir, 'none') : dir).ready()).rejects.toHaveProperty('code', expect.stringMatching(/^INMESH_ERR_POLICY_/));
+    await expect(start(what === 'missing' ? join(dir, 'none') : dir).ready()).rejects.toHaveProperty(
+      'code',
+      expect.stringMatching(/^INMESH_ERR_POLICY_/),
+    );
   });
 });

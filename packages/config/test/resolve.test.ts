@@ -1,8 +1,9 @@
 import type { MeshError } from '@inmesh/core';
 import { describe, expect, it } from 'vitest';
-import { type MeshSettings, resolveConfig, type ResolvedConfig } from '../src/index.js';
+import { type MeshSettings, type ResolvedConfig, resolveConfig } from '../src/index.js';
 
-const resolve = (env: Record<string, string>, code?: MeshSettings): ResolvedConfig => resolveConfig({ env: { INMESH_SERVICE_NAME: 'web', ...env }, code, cwd: '/nonexistent' });
+const resolve = (env: Record<string, string>, code?: MeshSettings): ResolvedConfig =>
+  resolveConfig({ env: { INMESH_SERVICE_NAME: 'web', ...env }, code, cwd: '/nonexistent' });
 const fault = (env: Record<string, string>, code?: MeshSettings): MeshError => {
   try {
     resolve(env, code);
@@ -14,42 +15,90 @@ const fault = (env: Record<string, string>, code?: MeshSettings): MeshError => {
 
 describe('configuration', () => {
   it('has defaults, and says where each value came from', () => {
-    const { values, provenance } = resolve({ INMESH_MTLS: 'permissive' }, { sniffTimeout: '2s', namespace: 'shop' });
-    expect(values).toMatchObject({ mtls: 'permissive', sniffTimeout: 2000, namespace: 'shop', trustDomain: 'dev.local', labels: { app: 'web' }, probePaths: [] });
-    expect([provenance.get('mtls'), provenance.get('sniffTimeout'), provenance.get('trustDomain')]).toEqual(['INMESH_MTLS', 'code', 'default']);
+    const { values, provenance } = resolve(
+      { INMESH_MTLS: 'permissive' },
+      { sniffTimeout: '2s', namespace: 'shop' },
+    );
+    expect(values).toMatchObject({
+      mtls: 'permissive',
+      sniffTimeout: 2000,
+      namespace: 'shop',
+      trustDomain: 'dev.local',
+      labels: { app: 'web' },
+      probePaths: [],
+    });
+    expect([provenance.get('mtls'), provenance.get('sniffTimeout'), provenance.get('trustDomain')]).toEqual([
+      'INMESH_MTLS',
+      'code',
+      'default',
+    ]);
   });
 
   it('names services by OTEL_SERVICE_NAME, and refuses to have no name', () => {
-    expect(resolveConfig({ env: { OTEL_SERVICE_NAME: 'cart' }, cwd: '/nonexistent' }).values.serviceName).toBe('cart');
+    expect(
+      resolveConfig({ env: { OTEL_SERVICE_NAME: 'cart' }, cwd: '/nonexistent' }).values.serviceName,
+    ).toBe('cart');
     expect(() => resolveConfig({ env: {}, cwd: '/nonexistent' })).toThrow('set INMESH_SERVICE_NAME');
   });
 
   it('refuses unknown variables and options with the nearest name', () => {
-    expect(fault({ INMESH_MLTS: 'strict' })).toMatchObject({ code: 'INMESH_ERR_CONFIG_UNKNOWN', message: 'there is no variable INMESH_MLTS; did you mean INMESH_MTLS?' });
-    expect(fault({}, { mlts: 'strict' } as never).message).toBe('there is no option "mlts"; did you mean mtls?');
+    expect(fault({ INMESH_MLTS: 'strict' })).toMatchObject({
+      code: 'INMESH_ERR_CONFIG_UNKNOWN',
+      message: 'there is no variable INMESH_MLTS; did you mean INMESH_MTLS?',
+    });
+    expect(fault({}, { mlts: 'strict' } as never).message).toBe(
+      'there is no option "mlts"; did you mean mtls?',
+    );
   });
 
   it('names every problem at once', () => {
-    const { message } = fault({ INMESH_MTLS: 'yes', INMESH_SNIFF_TIMEOUT: '3', INMESH_MAX_CONNECTIONS: '-1' });
+    const { message } = fault({
+      INMESH_MTLS: 'yes',
+      INMESH_SNIFF_TIMEOUT: '3',
+      INMESH_MAX_CONNECTIONS: '-1',
+    });
     expect(message.split('\n')).toHaveLength(3);
     expect(message).toContain('INMESH_MTLS="yes": must be one of strict, permissive, disable');
   });
 
   it('takes an empty variable for none, except where it guards something', () => {
     expect(resolve({ INMESH_SNIFF_TIMEOUT: '' }).values.sniffTimeout).toBe(3000);
-    for (const name of ['INMESH_MTLS', 'INMESH_AUTHZ_DEFAULT', 'INMESH_POLICY_DIR', 'INMESH_ALLOW']) expect(fault({ [name]: '' }).message).toContain('is empty');
+    for (const name of ['INMESH_MTLS', 'INMESH_AUTHZ_DEFAULT', 'INMESH_POLICY_DIR', 'INMESH_ALLOW'])
+      expect(fault({ [name]: '' }).message).toContain('is empty');
   });
 
   it('passes over what Kubernetes injects, by the shape of its value', () => {
-    const injected = { INMESH_WEB_SERVICE_HOST: '10.0.0.1', INMESH_WEB_SERVICE_PORT: '80', INMESH_WEB_SERVICE_PORT_HTTP: '80', INMESH_WEB_PORT: 'tcp://10.0.0.1:80', INMESH_WEB_PORT_80_TCP: 'tcp://10.0.0.1:80', INMESH_WEB_PORT_80_TCP_PROTO: 'tcp', INMESH_WEB_PORT_80_TCP_PORT: '80', INMESH_WEB_PORT_80_TCP_ADDR: 'fd00::1', INMESH_UPSTREAM_ORDERS_SERVICE_HOST: '10.0.0.1' };
+    const injected = {
+      INMESH_WEB_SERVICE_HOST: '10.0.0.1',
+      INMESH_WEB_SERVICE_PORT: '80',
+      INMESH_WEB_SERVICE_PORT_HTTP: '80',
+      INMESH_WEB_PORT: 'tcp://10.0.0.1:80',
+      INMESH_WEB_PORT_80_TCP: 'tcp://10.0.0.1:80',
+      INMESH_WEB_PORT_80_TCP_PROTO: 'tcp',
+      INMESH_WEB_PORT_80_TCP_PORT: '80',
+      INMESH_WEB_PORT_80_TCP_ADDR: 'fd00::1',
+      INMESH_UPSTREAM_ORDERS_SERVICE_HOST: '10.0.0.1',
+    };
     expect(resolve(injected).values.upstreams.size).toBe(0);
     expect(fault({ INMESH_WEB_SERVICE_HOST: 'orders' }).code).toBe('INMESH_ERR_CONFIG_UNKNOWN');
     expect(fault({ INMESH_WEB_PORT: '80' }).code).toBe('INMESH_ERR_CONFIG_UNKNOWN');
   });
 
   it('reads upstreams, their namespaces and identities', () => {
-    const { upstreams } = resolve({ INMESH_UPSTREAM_ORDER_DB__BILLING: '10.0.0.1:1,[::1]:2', INMESH_UPSTREAM_CART: 'h:1', INMESH_UPSTREAM_CART_IDENTITY: 'spiffe://other/x,shop/cart' }, { upstreams: { 'my-identity': 'h:3' } }).values;
-    expect(upstreams.get('order-db.billing')).toMatchObject({ endpoints: [{ host: '10.0.0.1', port: 1 }, { host: '::1', port: 2 }] });
+    const { upstreams } = resolve(
+      {
+        INMESH_UPSTREAM_ORDER_DB__BILLING: '10.0.0.1:1,[::1]:2',
+        INMESH_UPSTREAM_CART: 'h:1',
+        INMESH_UPSTREAM_CART_IDENTITY: 'spiffe://other/x,shop/cart',
+      },
+      { upstreams: { 'my-identity': 'h:3' } },
+    ).values;
+    expect(upstreams.get('order-db.billing')).toMatchObject({
+      endpoints: [
+        { host: '10.0.0.1', port: 1 },
+        { host: '::1', port: 2 },
+      ],
+    });
     const ids = (name: string): unknown => upstreams.get(name)?.identities.map((id) => id.uri);
     expect(ids('order-db.billing')).toEqual(['spiffe://dev.local/ns/billing/sa/order-db']);
     expect(ids('cart')).toEqual(['spiffe://other/x', 'spiffe://dev.local/ns/shop/sa/cart']);
@@ -57,23 +106,36 @@ describe('configuration', () => {
   });
 
   it('tells how to write a service whose name ends in -identity', () => {
-    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'h:1' }).message).toContain('upstreams: { "my-identity": "h:1" }');
+    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'h:1' }).message).toContain(
+      'upstreams: { "my-identity": "h:1" }',
+    );
     expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'web' }).message).toContain('INMESH_UPSTREAM_MY is not set');
   });
 
-  it.each(['orders', 'h:0', 'h:65536', 'http://h:1', '::1:80', ',', 'a b:1'])('refuses the endpoint %s', (value) => {
-    expect(fault({ INMESH_UPSTREAM_X: value }).message).toContain('INMESH_UPSTREAM_X');
-  });
+  it.each(['orders', 'h:0', 'h:65536', 'http://h:1', '::1:80', ',', 'a b:1'])(
+    'refuses the endpoint %s',
+    (value) => {
+      expect(fault({ INMESH_UPSTREAM_X: value }).message).toContain('INMESH_UPSTREAM_X');
+    },
+  );
 
   it('makes one ALLOW policy of INMESH_ALLOW', () => {
     const { allow } = resolve({ INMESH_ALLOW: 'storefront, billing/*, spiffe://x/y' }).values;
-    expect(allow?.rules[0]?.from?.[0]?.principals).toEqual(['dev.local/ns/default/sa/storefront', 'dev.local/ns/billing/sa/*', 'x/y']);
-    for (const bad of ['a/b/c', 'Web', 'a b', '*/x', ' ']) expect(fault({ INMESH_ALLOW: bad }).code).toBe('INMESH_ERR_CONFIG_INVALID');
+    expect(allow?.rules[0]?.from?.[0]?.principals).toEqual([
+      'dev.local/ns/default/sa/storefront',
+      'dev.local/ns/billing/sa/*',
+      'x/y',
+    ]);
+    for (const bad of ['a/b/c', 'Web', 'a b', '*/x', ' '])
+      expect(fault({ INMESH_ALLOW: bad }).code).toBe('INMESH_ERR_CONFIG_INVALID');
   });
 
   it('wants the three identity files together', () => {
     expect(fault({ INMESH_CERT_FILE: 'a' }).message).toContain('belong together');
     expect(fault({ INMESH_IDENTITY: 'files' }).message).toContain('needs');
-    expect(fault({ INMESH_IDENTITY: 'dev', INMESH_CERT_FILE: 'a', INMESH_KEY_FILE: 'b', INMESH_CA_FILE: 'c' }).message).toContain('does not read');
+    expect(
+      fault({ INMESH_IDENTITY: 'dev', INMESH_CERT_FILE: 'a', INMESH_KEY_FILE: 'b', INMESH_CA_FILE: 'c' })
+        .message,
+    ).toContain('does not read');
   });
 });

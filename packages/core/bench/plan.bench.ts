@@ -1,4 +1,4 @@
-import { FlatHeaders, CallState, compile, type Layer, type PlanRun } from '../src/index.js';
+import { CallState, compile, FlatHeaders, type Layer, type PlanRun } from '../src/index.js';
 
 /** Cost of 10 layers with 3 phases each: nanoseconds and heap bytes a call. */
 export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly bytes: number } {
@@ -28,7 +28,15 @@ export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly 
       method: 'GET',
       path: '/',
       authority: 'a',
-      connection: { peer: undefined, isEncrypted: false, remoteIp: '', remotePort: 0, localIp: '', localPort: 0, sni: '' },
+      connection: {
+        peer: undefined,
+        isEncrypted: false,
+        remoteIp: '',
+        remotePort: 0,
+        localIp: '',
+        localPort: 0,
+        sni: '',
+      },
     },
     headers: new FlatHeaders([]),
     onCancel: () => {},
@@ -56,5 +64,5 @@ export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly 
   const heap = process.memoryUsage().heapUsed;
   loop(100_000);
   const bytes = Math.max(0, process.memoryUsage().heapUsed - heap) / 100_000;
-  return { ns, bytes: sum === Number.NaN ? -1 : bytes };
+  return { ns, bytes: Number.isNaN(sum) ? -1 : bytes };
 }

@@ -23,6 +23,19 @@ function isSpoofable(lower: string): boolean {
   return spoofable.has(lower) || lower.startsWith(ownPrefix);
 }
 
+/** First letters, in lower case, of the long names that are looked at: `authorization`, `l5d-…`, `x-…`. */
+const firstLetters: ReadonlySet<number> = new Set([97, 108, 120]);
+const shortestLongName = 10;
+
+/** The name in lower case if it is one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
+function interesting(name: string): string | undefined {
+  const { length } = name;
+  if (length === 4) return name.toLowerCase();
+  return length >= shortestLongName && firstLetters.has(name.charCodeAt(0) | 32)
+    ? name.toLowerCase()
+    : undefined;
+}
+
 /**
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
@@ -33,21 +46,16 @@ export function cleanHeaders(headers: FlatHeaders): Fault | { readonly host: str
   let hasAuthorization = false;
   let forged: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const { length } = name;
-    if (length === 4 && name.toLowerCase() === 'host') {
+    const lower = interesting(raw[i] ?? '');
+    if (lower === undefined) continue;
+    if (lower === 'host') {
       if (host !== undefined) return { fault: 'more than one Host' };
       host = raw[i + 1] ?? '';
-    } else if (length >= 10) {
-      const first = name.charCodeAt(0) | 32;
-      if (first !== 97 && first !== 120 && first !== 108) continue;
-      const lower = name.toLowerCase();
-      if (lower === 'authorization') {
-        if (hasAuthorization) return { fault: 'more than one Authorization' };
-        hasAuthorization = true;
-      } else if (isSpoofable(lower)) (forged ??= []).push(lower);
-    }
+    } else if (lower === 'authorization') {
+      if (hasAuthorization) return { fault: 'more than one Authorization' };
+      hasAuthorization = true;
+    } else if (isSpoofable(lower)) (forged ??= []).push(lower);
   }
-  if (forged !== undefined) for (const name of forged) headers.delete(name);
+  for (const name of forged ?? []) headers.delete(name);
   return { host };
 }

@@ -20,8 +20,8 @@ export {
   type Reached,
   type RetryHint,
 } from './errors.js';
-export { cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
 export { FlatHeaders, type Headers } from './headers.js';
+export { cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
 export type { Halt, Layer, LocalReply, Phases, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';
@@ -42,8 +42,8 @@ export {
   type Cluster,
   type Endpoint,
   findCluster,
-  meshName,
   type MtlsMode,
+  meshName,
   type Snapshot,
   type Workload,
 } from './snapshot.js';

@@ -1,5 +1,5 @@
 import type { Call, CallEnd, ReplyHead } from './call.js';
-import { MeshError, isMeshError } from './errors.js';
+import { isMeshError, MeshError } from './errors.js';
 import type { Halt, Layer, Phases, Target, Verdict } from './layer.js';
 
 /**
@@ -170,11 +170,7 @@ class FlatPlan implements Plan {
  *
  * @param onFault - Told of a layer that throws in `head` or `end`; the other layers still run.
  */
-export function compile(
-  layers: readonly Layer[],
-  target: Target,
-  onFault: LayerFault = () => {},
-): Plan {
+export function compile(layers: readonly Layer[], target: Target, onFault: LayerFault = () => {}): Plan {
   return new FlatPlan(layers, target, onFault);
 }
 

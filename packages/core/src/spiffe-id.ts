@@ -33,10 +33,7 @@ function isPathChar(code: number): boolean {
 }
 
 function invalid(text: string, why: string): MeshError {
-  return new MeshError(
-    'INMESH_ERR_SPIFFE_ID_INVALID',
-    `"${printable(text)}" is not a SPIFFE ID: ${why}`,
-  );
+  return new MeshError('INMESH_ERR_SPIFFE_ID_INVALID', `"${printable(text)}" is not a SPIFFE ID: ${why}`);
 }
 
 function printable(text: string): string {

@@ -1,5 +1,5 @@
-import { linkSignal } from './link-signal.js';
 import { MeshError } from './errors.js';
+import { linkSignal } from './link-signal.js';
 
 /** State of a {@link Watch}. */
 export type WatchState<T> =

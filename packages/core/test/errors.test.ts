@@ -19,7 +19,9 @@ describe('MeshError', () => {
     const cause = new Error('under');
     const plain = new MeshError('INMESH_ERR_CONNECT_FAILED', 'no', { cause });
     expect(plain).toMatchObject({ status: 'unavailable', reached: 'no', retry: 'elsewhere', cause });
-    expect(new MeshError('INMESH_ERR_CONNECT_FAILED', 'no', { reached: 'maybe', retry: 'never' })).toMatchObject({
+    expect(
+      new MeshError('INMESH_ERR_CONNECT_FAILED', 'no', { reached: 'maybe', retry: 'never' }),
+    ).toMatchObject({
       reached: 'maybe',
       retry: 'never',
     });
@@ -86,7 +88,11 @@ describe('names and addresses', () => {
   ])('reads %s as %s', (host, name) => expect(meshName(host)).toBe(name));
 
   it('finds a cluster by name, and by name and own namespace', () => {
-    const cluster = { name: 'orders', identities: [workloadSpiffeId('dev.local', 'shop', 'orders')], endpoints: [] };
+    const cluster = {
+      name: 'orders',
+      identities: [workloadSpiffeId('dev.local', 'shop', 'orders')],
+      endpoints: [],
+    };
     const snapshot: Snapshot = {
       version: 1,
       workload: { service: 'web', namespace: 'shop', trustDomain: 'dev.local', labels: {} },
@@ -94,13 +100,11 @@ describe('names and addresses', () => {
       clusters: new Map([['orders', cluster]]),
       policies: [],
     };
-    expect(['orders', 'Orders.:80', 'orders.shop', 'orders.other', 'example.com'].map((h) => findCluster(snapshot, h))).toEqual([
-      cluster,
-      cluster,
-      cluster,
-      undefined,
-      undefined,
-    ]);
+    expect(
+      ['orders', 'Orders.:80', 'orders.shop', 'orders.other', 'example.com'].map((h) =>
+        findCluster(snapshot, h),
+      ),
+    ).toEqual([cluster, cluster, cluster, undefined, undefined]);
   });
 
   it.each([

@@ -70,10 +70,7 @@ describe('compile', () => {
 
   it('goes on after an asynchronous verdict', async () => {
     const log: string[] = [];
-    const plan = compile(
-      [recorder('a', log, () => Promise.resolve(undefined)), recorder('b', log)],
-      server,
-    );
+    const plan = compile([recorder('a', log, () => Promise.resolve(undefined)), recorder('b', log)], server);
     const run = createRun();
     plan.begin(run, createCall());
     expect(run.outcome).toEqual([]);
@@ -146,9 +143,10 @@ describe('compile', () => {
     const halt = { kind: 'reject', error: new MeshError('INMESH_ERR_AUTHZ_DENIED', 'no') } as const;
     expect(compile([layer('a', { recheck: () => undefined })], server).recheck(createCall())).toBeUndefined();
     expect(
-      compile([layer('a', { recheck: () => undefined }), layer('b', { recheck: () => halt })], server).recheck(
-        createCall(),
-      ),
+      compile(
+        [layer('a', { recheck: () => undefined }), layer('b', { recheck: () => halt })],
+        server,
+      ).recheck(createCall()),
     ).toBe(halt);
     const throwing = layer('c', {
       recheck: () => {

@@ -4,17 +4,25 @@ import { isMeshError, parseSpiffeId, parseTrustDomain, workloadSpiffeId } from '
 
 describe('parseSpiffeId', () => {
   it('throws nothing but INMESH_ERR_SPIFFE_ID_INVALID, and keeps what it accepts unchanged', () => {
-    const chars = fc.string({ unit: fc.constantFrom('a', 'Z', '/', '.', '-', '_', '%', '?', '#', '@', ':', 'é', '\n') });
+    const chars = fc.string({
+      unit: fc.constantFrom('a', 'Z', '/', '.', '-', '_', '%', '?', '#', '@', ':', 'é', '\n'),
+    });
     fc.assert(
-      fc.property(fc.oneof(chars.map((c) => `spiffe://${c}`), fc.string()), (text) => {
-        try {
-          const id = parseSpiffeId(text);
-          expect(`spiffe://${id.trustDomain}${id.path}`).toBe(text);
-          expect(text.slice('spiffe://'.length)).not.toMatch(/[%?#@:é\n]|\/$|\/\/|\/\.{1,2}(\/|$)/);
-        } catch (error) {
-          expect(isMeshError(error) && error.code).toBe('INMESH_ERR_SPIFFE_ID_INVALID');
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          chars.map((c) => `spiffe://${c}`),
+          fc.string(),
+        ),
+        (text) => {
+          try {
+            const id = parseSpiffeId(text);
+            expect(`spiffe://${id.trustDomain}${id.path}`).toBe(text);
+            expect(text.slice('spiffe://'.length)).not.toMatch(/[%?#@:é\n]|\/$|\/\/|\/\.{1,2}(\/|$)/);
+          } catch (error) {
+            expect(isMeshError(error) && error.code).toBe('INMESH_ERR_SPIFFE_ID_INVALID');
+          }
+        },
+      ),
     );
   });
 
@@ -41,7 +49,10 @@ describe('parseSpiffeId', () => {
     [`spiffe://a/${'b'.repeat(2048)}`, false],
   ])('%s: %s', (text, isValid) => {
     if (isValid) expect(parseSpiffeId(text).uri).toBe(text);
-    else expect(() => parseSpiffeId(text)).toThrow(expect.objectContaining({ code: 'INMESH_ERR_SPIFFE_ID_INVALID' }));
+    else
+      expect(() => parseSpiffeId(text)).toThrow(
+        expect.objectContaining({ code: 'INMESH_ERR_SPIFFE_ID_INVALID' }),
+      );
   });
 
   it('reads namespace and service account only from the exact Istio form', () => {

@@ -1,4 +1,11 @@
-import { type Call, CallState, type ConnectionFacts, FlatHeaders, type Halt, type PlanRun } from '../src/index.js';
+import {
+  type Call,
+  CallState,
+  type ConnectionFacts,
+  FlatHeaders,
+  type Halt,
+  type PlanRun,
+} from '../src/index.js';
 
 export const plaintext: ConnectionFacts = Object.freeze({
   peer: undefined,

@@ -6,7 +6,11 @@ import { createManualRuntime } from '../src/testing.js';
 describe('TimerWheel', () => {
   it('fires each armed timer once, never early, at most one tick late, whatever is armed and disarmed', () => {
     const timers = fc.array(
-      fc.record({ delayMs: fc.integer({ min: 0, max: 9000 }), isDisarmed: fc.boolean(), rearmMs: fc.option(fc.integer({ min: 0, max: 3000 })) }),
+      fc.record({
+        delayMs: fc.integer({ min: 0, max: 9000 }),
+        isDisarmed: fc.boolean(),
+        rearmMs: fc.option(fc.integer({ min: 0, max: 3000 })),
+      }),
       { maxLength: 40 },
     );
     fc.assert(
@@ -68,7 +72,9 @@ describe('sleepOn', () => {
     const log: string[] = [];
     const controller = new AbortController();
     void runtime.sleep(10).then(() => log.push('slept'));
-    const aborted = sleepOn(runtime, 1000, controller.signal).catch((error: unknown) => log.push(String(error)));
+    const aborted = sleepOn(runtime, 1000, controller.signal).catch((error: unknown) =>
+      log.push(String(error)),
+    );
     controller.abort('left');
     await aborted;
     await runtime.advance(9);

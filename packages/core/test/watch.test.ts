@@ -26,7 +26,9 @@ describe('Watch', () => {
   });
 
   it('throws before the first value', () => {
-    expect(() => new WatchSource<number>().current()).toThrow(expect.objectContaining({ code: 'INMESH_ERR_IDENTITY_GONE' }));
+    expect(() => new WatchSource<number>().current()).toThrow(
+      expect.objectContaining({ code: 'INMESH_ERR_IDENTITY_GONE' }),
+    );
   });
 
   it('notifies in order and never re-entrantly', () => {

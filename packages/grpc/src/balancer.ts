@@ -1,4 +1,10 @@
-import { type ChannelOptions, connectivityState as State, experimental, Metadata, status } from '@grpc/grpc-js';
+import {
+  type ChannelOptions,
+  experimental,
+  Metadata,
+  connectivityState as State,
+  status,
+} from '@grpc/grpc-js';
 import { type Cluster, createTimer, findCluster, type Runtime } from '@inmesh/core';
 import { type ClientState, type EndpointEntry, endpointOption, nextId, stateOf } from './client-registry.js';
 import { balancerName } from './resolver.js';
@@ -22,7 +28,7 @@ class BalancerConfig implements experimental.TypedLoadBalancingConfig {
   }
 
   static createFromJson(json: { readonly cluster?: unknown }): BalancerConfig {
-    return new BalancerConfig(String(json.cluster ?? ''));
+    return new BalancerConfig(typeof json.cluster === 'string' ? json.cluster : '');
   }
 }
 
@@ -45,13 +51,20 @@ class EndpointSlot implements EndpointEntry {
   readonly #listener: experimental.ConnectivityStateListener;
   #next: Subchannel | undefined;
 
-  constructor(state: ClientState, cluster: Cluster, endpoint: EndpointEntry['endpoint'], create: (entry: EndpointEntry) => Subchannel, onChange: () => void) {
+  constructor(
+    state: ClientState,
+    cluster: Cluster,
+    endpoint: EndpointEntry['endpoint'],
+    create: (entry: EndpointEntry) => Subchannel,
+    onChange: () => void,
+  ) {
     this.cluster = cluster;
     this.endpoint = endpoint;
     this.#runtime = state.runtime;
     this.#onChange = onChange;
     this.#create = () => create(this);
-    this.#listener = (subchannel, _before, now, _keepalive, message) => this.#onState(subchannel, now, message);
+    this.#listener = (subchannel, _before, now, _keepalive, message) =>
+      this.#onState(subchannel, now, message);
     state.entries.set(this.id, this);
     this.current = this.#start();
   }
@@ -113,10 +126,16 @@ class MeshBalancer implements experimental.LoadBalancer {
     this.#helper = helper;
   }
 
-  updateAddressList(endpoints: Parameters<experimental.LoadBalancer['updateAddressList']>[0], config: experimental.TypedLoadBalancingConfig, options: ChannelOptions): boolean {
+  updateAddressList(
+    endpoints: Parameters<experimental.LoadBalancer['updateAddressList']>[0],
+    config: experimental.TypedLoadBalancingConfig,
+    options: ChannelOptions,
+  ): boolean {
     const state = stateOf(options);
     if (!endpoints.ok || state === undefined || !(config instanceof BalancerConfig)) {
-      const details = endpoints.ok ? 'INMESH_ERR_GRPC_CHANNEL: the mesh of this channel is closed' : endpoints.error.details;
+      const details = endpoints.ok
+        ? 'INMESH_ERR_GRPC_CHANNEL: the mesh of this channel is closed'
+        : endpoints.error.details;
       if (this.#slots.length === 0) this.#unavailable(details);
       return false;
     }
@@ -128,8 +147,20 @@ class MeshBalancer implements experimental.LoadBalancer {
     }
     this.#state = state;
     // What is the same stays connected.
-    const kept = cluster.endpoints.map((endpoint) => this.#slots.find((slot) => slot.cluster === cluster && slot.endpoint === endpoint));
-    const slots = cluster.endpoints.map((endpoint, i) => kept[i] ?? new EndpointSlot(state, cluster, endpoint, (entry) => this.#subchannel(entry, options), () => this.#report()));
+    const kept = cluster.endpoints.map((endpoint) =>
+      this.#slots.find((slot) => slot.cluster === cluster && slot.endpoint === endpoint),
+    );
+    const slots = cluster.endpoints.map(
+      (endpoint, i) =>
+        kept[i] ??
+        new EndpointSlot(
+          state,
+          cluster,
+          endpoint,
+          (entry) => this.#subchannel(entry, options),
+          () => this.#report(),
+        ),
+    );
     this.#replaceSlots(slots);
     this.#report();
     return true;
@@ -155,7 +186,10 @@ class MeshBalancer implements experimental.LoadBalancer {
     this.#generation++;
     const { host, port } = entry.endpoint;
     // Options that differ make a connection of its own; equal ones would share the one that is to retire.
-    return this.#helper.createSubchannel({ host, port }, { ...options, [endpointOption]: entry.id, 'inmesh.generation': this.#generation });
+    return this.#helper.createSubchannel(
+      { host, port },
+      { ...options, [endpointOption]: entry.id, 'inmesh.generation': this.#generation },
+    );
   }
 
   #replaceSlots(slots: EndpointSlot[]): void {
@@ -173,19 +207,32 @@ class MeshBalancer implements experimental.LoadBalancer {
     if (verified.length > 0) {
       this.#helper.updateState(State.READY, { pick: () => this.#pick(verified) }, null);
     } else if (ready.length > 0) {
-      this.#unavailable('INMESH_ERR_GRPC_CHANNEL: a mesh:/// channel needs mesh.grpc.credentials() of its own mesh');
+      this.#unavailable(
+        'INMESH_ERR_GRPC_CHANNEL: a mesh:/// channel needs mesh.grpc.credentials() of its own mesh',
+      );
     } else if (this.#slots.some((slot) => slot.state === State.CONNECTING || slot.state === State.IDLE)) {
       this.#helper.updateState(State.CONNECTING, new QueuePicker(this), null);
-    } else this.#unavailable(this.#slots.find((slot) => slot.error !== '')?.error ?? 'no endpoint is reachable');
+    } else
+      this.#unavailable(this.#slots.find((slot) => slot.error !== '')?.error ?? 'no endpoint is reachable');
   }
 
   #pick(slots: readonly EndpointSlot[]): experimental.PickResult {
     const slot = slots[this.#next++ % slots.length];
-    return { pickResultType: PickResultType.COMPLETE, subchannel: slot?.current ?? null, status: null, onCallStarted: null, onCallEnded: null };
+    return {
+      pickResultType: PickResultType.COMPLETE,
+      subchannel: slot?.current ?? null,
+      status: null,
+      onCallStarted: null,
+      onCallEnded: null,
+    };
   }
 
   #unavailable(details: string): void {
-    this.#helper.updateState(State.TRANSIENT_FAILURE, new UnavailablePicker({ code: status.UNAVAILABLE, details, metadata: new Metadata() }), details);
+    this.#helper.updateState(
+      State.TRANSIENT_FAILURE,
+      new UnavailablePicker({ code: status.UNAVAILABLE, details, metadata: new Metadata() }),
+      details,
+    );
   }
 }
 

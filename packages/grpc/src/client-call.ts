@@ -1,5 +1,24 @@
-import { type InterceptingListener, InterceptingCall, type Interceptor, type InterceptorOptions, type Listener, Metadata, type StatusObject } from '@grpc/grpc-js';
-import { type Call, CallState, type ConnectionFacts, grpcStatusNumber, type Halt, type LiveStack, MeshError, type Plan, type PlanRun, statusFromGrpcNumber } from '@inmesh/core';
+import {
+  InterceptingCall,
+  type InterceptingListener,
+  type Interceptor,
+  type InterceptorOptions,
+  type Listener,
+  Metadata,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import {
+  type Call,
+  CallState,
+  type ConnectionFacts,
+  grpcStatusNumber,
+  type Halt,
+  type LiveStack,
+  MeshError,
+  type Plan,
+  type PlanRun,
+  statusFromGrpcNumber,
+} from '@inmesh/core';
 import { statusOfHalt } from './grpc-status.js';
 import { MetadataHeaders } from './metadata-headers.js';
 
@@ -14,7 +33,15 @@ export interface CallOrigin {
 /** Key under which {@link CallOrigin} travels in call options. */
 export const originKey: unique symbol = Symbol('inmesh.origin');
 
-const noConnection: ConnectionFacts = Object.freeze({ peer: undefined, isEncrypted: false, remoteIp: '', remotePort: 0, localIp: '', localPort: 0, sni: '' });
+const noConnection: ConnectionFacts = Object.freeze({
+  peer: undefined,
+  isEncrypted: false,
+  remoteIp: '',
+  remotePort: 0,
+  localIp: '',
+  localPort: 0,
+  sni: '',
+});
 
 type StartNext = (metadata: Metadata, listener: Listener) => void;
 
@@ -30,7 +57,15 @@ class ClientCall implements PlanRun {
   readonly #cancelWire: (code: number, details: string) => void;
   #isStarted = false;
 
-  constructor(plan: Plan, origin: CallOrigin, path: string, metadata: Metadata, listener: InterceptingListener, next: StartNext, cancelWire: (code: number, details: string) => void) {
+  constructor(
+    plan: Plan,
+    origin: CallOrigin,
+    path: string,
+    metadata: Metadata,
+    listener: InterceptingListener,
+    next: StartNext,
+    cancelWire: (code: number, details: string) => void,
+  ) {
     this.#plan = plan;
     this.#metadata = metadata;
     this.#listener = listener;
@@ -56,7 +91,12 @@ class ClientCall implements PlanRun {
     this.#isStarted = true;
     this.#next(this.#metadata, {
       onReceiveMetadata: (metadata, forward) => {
-        if (this.#plan.watchesHead) this.#plan.head(this, this.#call, { httpStatus: 200, grpcStatus: undefined, headers: new MetadataHeaders(metadata) });
+        if (this.#plan.watchesHead)
+          this.#plan.head(this, this.#call, {
+            httpStatus: 200,
+            grpcStatus: undefined,
+            headers: new MetadataHeaders(metadata),
+          });
         forward(metadata);
       },
       onReceiveStatus: (status, forward) => {
@@ -72,7 +112,8 @@ class ClientCall implements PlanRun {
     const metadata = new Metadata();
     const headers = new MetadataHeaders(metadata);
     for (const [name, value] of halt.reply?.headers ?? []) headers.append(name, value);
-    if (this.#plan.watchesHead) this.#plan.head(this, this.#call, { httpStatus: 200, grpcStatus: statusFromGrpcNumber(code), headers });
+    if (this.#plan.watchesHead)
+      this.#plan.head(this, this.#call, { httpStatus: 200, grpcStatus: statusFromGrpcNumber(code), headers });
     this.#end(code, true, error);
     this.#tell({ code, details: message || (error?.message ?? ''), metadata });
   }
@@ -99,7 +140,11 @@ class ClientCall implements PlanRun {
   #end(code: number, isLocalReply: boolean, error: MeshError | undefined): void {
     if (this.hasEnded) return;
     const status = statusFromGrpcNumber(code);
-    const failure = error ?? (status === 'cancelled' ? new MeshError('INMESH_ERR_CANCELLED', 'the caller ended the call', { stackless: true }) : undefined);
+    const failure =
+      error ??
+      (status === 'cancelled'
+        ? new MeshError('INMESH_ERR_CANCELLED', 'the caller ended the call', { stackless: true })
+        : undefined);
     this.#call.finish(failure);
     this.#plan.end(this, this.#call, { status, httpStatus: 200, error: failure, isLocalReply });
   }
@@ -116,7 +161,15 @@ export function layersInterceptor(stack: LiveStack): Interceptor {
     let call: ClientCall | undefined;
     return new InterceptingCall(wire, {
       start(metadata, listener, next) {
-        call = new ClientCall(plan, origin, options.method_definition.path, metadata, listener, next, (code, details) => wire.cancelWithStatus(code, details));
+        call = new ClientCall(
+          plan,
+          origin,
+          options.method_definition.path,
+          metadata,
+          listener,
+          next,
+          (code, details) => wire.cancelWithStatus(code, details),
+        );
         call.begin();
       },
       cancel(next) {

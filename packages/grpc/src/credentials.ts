@@ -21,22 +21,36 @@ class MeshConnector implements SecureConnector {
   connect(socket: Socket): Promise<experimental.SecureConnectResult> {
     const entry = this.#entry;
     if (entry === undefined) {
-      return Promise.reject(new MeshError('INMESH_ERR_GRPC_CHANNEL', 'mesh credentials secure mesh:/// targets only, made with channelOptions() of the same mesh'));
+      return Promise.reject(
+        new MeshError(
+          'INMESH_ERR_GRPC_CHANNEL',
+          'mesh credentials secure mesh:/// targets only, made with channelOptions() of the same mesh',
+        ),
+      );
     }
     const { cluster, endpoint } = entry;
     const { source, runtime, dialer } = this.#state;
     return new Promise((resolve, reject) => {
-      dialer.secure(socket, { expect: cluster.identities, alpn: clientAlpn.h2, cluster: cluster.name, address: `${endpoint.host}:${endpoint.port}` }, (error, secured) => {
-        if (secured === undefined) {
-          reject(error ?? new Error('no connection'));
-          return;
-        }
-        const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
-        const peer = connectionFacts(secured)?.peer?.notAfterMs ?? 0;
-        entry.isVerified = true;
-        entry.onConnected(Math.min(own, peer) - runtime.wallMs());
-        resolve({ socket: secured, secure: true });
-      });
+      dialer.secure(
+        socket,
+        {
+          expect: cluster.identities,
+          alpn: clientAlpn.h2,
+          cluster: cluster.name,
+          address: `${endpoint.host}:${endpoint.port}`,
+        },
+        (error, secured) => {
+          if (secured === undefined) {
+            reject(error ?? new Error('no connection'));
+            return;
+          }
+          const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
+          const peer = connectionFacts(secured)?.peer?.notAfterMs ?? 0;
+          entry.isVerified = true;
+          entry.onConnected(Math.min(own, peer) - runtime.wallMs());
+          resolve({ socket: secured, secure: true });
+        },
+      );
     });
   }
 
@@ -71,8 +85,12 @@ export class MeshCredentials extends ChannelCredentials {
     return other === this;
   }
 
-  _createSecureConnector(_target: unknown, options: ChannelOptions, callCredentials?: CallCredentials): SecureConnector {
-    const id = options[endpointOption];
+  _createSecureConnector(
+    _target: unknown,
+    options: ChannelOptions,
+    callCredentials?: CallCredentials,
+  ): SecureConnector {
+    const id: unknown = options[endpointOption];
     const isOurs = stateOf(options) === this.#state;
     const entry = isOurs && typeof id === 'number' ? this.#state.entries.get(id) : undefined;
     return new MeshConnector(this.#state, entry, callCredentials ?? CallCredentials.createEmpty());

@@ -51,14 +51,25 @@ const targetForm = new RegExp(`^${meshScheme}:(?://[^/]*/|/*)(.+)$`);
 export function createGrpcClient(options: GrpcClientOptions): GrpcClient {
   registerOnce();
   const { snapshot, onSnapshot, dialer, source, runtime, stack, context } = options;
-  const state: ClientState = { id: nextId(), snapshot, onSnapshot, dialer, source, runtime, entries: new Map() };
+  const state: ClientState = {
+    id: nextId(),
+    snapshot,
+    onSnapshot,
+    dialer,
+    source,
+    runtime,
+    entries: new Map(),
+  };
   const unregister = registerState(state);
   const credentials = new MeshCredentials(state);
   const interceptor = layersInterceptor(stack);
   const noteOrigin = <Q, R>(properties: CallProperties<Q, R>): CallProperties<Q, R> => {
     // Here runs in the context of the caller; resolver and balancer run in that of whichever call woke them.
     const name = targetForm.exec(properties.channel.getTarget())?.[1];
-    const origin: CallOrigin = { cluster: name === undefined ? undefined : findCluster(snapshot(), name)?.name, parent: context.current() };
+    const origin: CallOrigin = {
+      cluster: name === undefined ? undefined : findCluster(snapshot(), name)?.name,
+      parent: context.current(),
+    };
     return { ...properties, callOptions: Object.assign({}, properties.callOptions, { [originKey]: origin }) };
   };
   return {

@@ -1,4 +1,4 @@
-import { createServer, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Server } from '@grpc/grpc-js';
 import { type ConnectionFacts, createTimer, MeshError, type MtlsMode } from '@inmesh/core';
@@ -42,19 +42,34 @@ class Listener implements GrpcListener {
   readonly #sockets = new Set<Socket>();
 
   constructor(options: GrpcListenerOptions) {
-    if (options.mode !== 'disable' && options.tls === undefined) throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${options.mode} needs a TLS front end`);
+    if (options.mode !== 'disable' && options.tls === undefined)
+      throw new MeshError(
+        'INMESH_ERR_INTERNAL',
+        `a listener with mode ${options.mode} needs a TLS front end`,
+      );
     this.#options = options;
     this.#attached = attachGrpcServer(options.server, options);
-    this.#sniffer = new Sniffer(options.runtime, { timeoutMs: options.sniffTimeoutMs ?? 3000, maxSilent: 1024 });
+    this.#sniffer = new Sniffer(options.runtime, {
+      timeoutMs: options.sniffTimeoutMs ?? 3000,
+      maxSilent: 1024,
+    });
     this.server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket));
     this.server.maxConnections = options.maxConnections ?? 10_000;
   }
 
-  async drain({ delayMs, timeoutMs }: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void> {
+  async drain({
+    delayMs,
+    timeoutMs,
+  }: {
+    readonly delayMs: number;
+    readonly timeoutMs: number;
+  }): Promise<void> {
     const { runtime, live } = this.#options;
     this.#attached.drain(delayMs + timeoutMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
-    const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
+    const closed = new Promise<void>((resolve) =>
+      this.server.listening ? this.server.close(() => resolve()) : resolve(),
+    );
     let expire: () => void = () => {};
     const expired = new Promise<void>((resolve) => {
       expire = resolve;
@@ -82,12 +97,14 @@ class Listener implements GrpcListener {
   #onFirstBytes(socket: Socket, found: FirstBytes): void {
     const { mode, tls } = this.#options;
     if (found === 'tls' && mode !== 'disable') tls?.accept(socket, this.#onSecure);
-    else if (found === 'http2' && mode !== 'strict') this.#attached.accept(socket, plaintextFacts(socket), refuseHttp);
+    else if (found === 'http2' && mode !== 'strict')
+      this.#attached.accept(socket, plaintextFacts(socket), refuseHttp);
     else socket.destroy();
   }
 
   readonly #onSecure = (socket: TLSSocket, facts: ConnectionFacts): void => {
-    if (socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'istio-h2') this.#attached.accept(socket, facts, refuseHttp);
+    if (socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'istio-h2')
+      this.#attached.accept(socket, facts, refuseHttp);
     else socket.destroy();
   };
 }

@@ -5,9 +5,9 @@ import {
   type Call,
   type CallContext,
   CallState,
+  type ConnectionFacts,
   cleanAuthority,
   cleanHeaders,
-  type ConnectionFacts,
   type LiveCalls,
   type LiveStack,
   type Logger,
@@ -89,7 +89,9 @@ class Attachment implements AttachedGrpcServer {
   constructor(server: Server, options: GrpcServerOptions) {
     this.#options = options;
     addInterceptor(server, contextInterceptor(options.context));
-    this.#source = takeStreams(server, (stream, headers, flags, rawHeaders) => this.#onStream(stream, headers, flags, rawHeaders));
+    this.#source = takeStreams(server, (stream, headers, flags, rawHeaders) =>
+      this.#onStream(stream, headers, flags, rawHeaders),
+    );
   }
 
   accept(socket: Socket, _facts: ConnectionFacts, onHttpStream: StreamListener): void {
@@ -105,7 +107,12 @@ class Attachment implements AttachedGrpcServer {
     this.#source.destroy();
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: Parameters<StreamListener>[1], flags: number, rawHeaders: string[]): void {
+  #onStream(
+    stream: ServerHttp2Stream,
+    headers: Parameters<StreamListener>[1],
+    flags: number,
+    rawHeaders: string[],
+  ): void {
     stream.on('error', () => {});
     if (!isGrpc(headers['content-type'])) {
       this.#onHttpStream?.(stream, headers, flags, rawHeaders);
@@ -121,7 +128,14 @@ class Attachment implements AttachedGrpcServer {
     const clean = cleanHeaders(view);
     const isPost = headers[':method'] === 'POST';
     if ('fault' in clean || !isPost) {
-      this.#options.logger.warn({ fault: 'fault' in clean ? clean.fault : 'a method other than POST', peer: connection.peer?.id.uri, code: 'INMESH_ERR_HTTP_BAD_REQUEST' }, 'request refused');
+      this.#options.logger.warn(
+        {
+          fault: 'fault' in clean ? clean.fault : 'a method other than POST',
+          peer: connection.peer?.id.uri,
+          code: 'INMESH_ERR_HTTP_BAD_REQUEST',
+        },
+        'request refused',
+      );
       stream.respond({ ':status': isPost ? 400 : 405 }, { endStream: true });
       stream.resume();
       return;
@@ -129,7 +143,15 @@ class Attachment implements AttachedGrpcServer {
     this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
   }
 
-  #begin(stream: ServerHttp2Stream, headers: Parameters<StreamListener>[1], flags: number, rawHeaders: string[], view: StreamHeaders, connection: ConnectionFacts, host: string | undefined): void {
+  #begin(
+    stream: ServerHttp2Stream,
+    headers: Parameters<StreamListener>[1],
+    flags: number,
+    rawHeaders: string[],
+    view: StreamHeaders,
+    connection: ConnectionFacts,
+    host: string | undefined,
+  ): void {
     const { stack, live, context, runtime } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
     const path = String(headers[':path'] ?? '');
@@ -137,7 +159,12 @@ class Attachment implements AttachedGrpcServer {
     const call = new CallState({
       side: 'server',
       protocol: 'grpc',
-      facts: { method: 'POST', path: question === -1 ? path : path.slice(0, question), authority: cleanAuthority(String(headers[':authority'] ?? host ?? '')), connection },
+      facts: {
+        method: 'POST',
+        path: question === -1 ? path : path.slice(0, question),
+        authority: cleanAuthority(String(headers[':authority'] ?? host ?? '')),
+        connection,
+      },
       headers: view,
       operation: path,
       onCancel: (reason: MeshError) => serverCall.abort(reason),
@@ -157,7 +184,14 @@ class Attachment implements AttachedGrpcServer {
   }
 }
 
-const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 };
+const unitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+};
 
 /** `grpc-timeout`, in milliseconds. */
 function parseTimeout(value: unknown): number | undefined {
@@ -171,7 +205,8 @@ function parseTimeout(value: unknown): number | undefined {
  * @throws MeshError `INMESH_ERR_GRPC_SERVER` if it is attached already, or grpc-js is not one that is known.
  */
 export function attachGrpcServer(server: Server, options: GrpcServerOptions): AttachedGrpcServer {
-  if (attached.has(server)) throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this grpc-js server is attached already');
+  if (attached.has(server))
+    throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this grpc-js server is attached already');
   const attachment = new Attachment(server, options);
   attached.add(server);
   return attachment;

@@ -11,13 +11,26 @@ export interface WireStatus {
 }
 
 const fromHttp: Readonly<Record<number, StatusCode>> = {
-  400: 'internal', 401: 'unauthenticated', 403: 'permission-denied', 404: 'unimplemented', 429: 'unavailable', 502: 'unavailable', 503: 'unavailable', 504: 'unavailable',
+  400: 'internal',
+  401: 'unauthenticated',
+  403: 'permission-denied',
+  404: 'unimplemented',
+  429: 'unavailable',
+  502: 'unavailable',
+  503: 'unavailable',
+  504: 'unavailable',
 };
 
 /** The status that a layer's halt stands for. */
 export function statusOfHalt(halt: Halt): WireStatus {
   const { reply } = halt;
-  const status = reply?.grpcStatus ?? (halt.kind === 'reject' ? halt.error.status : reply?.httpStatus === 200 ? 'ok' : (fromHttp[reply?.httpStatus ?? 0] ?? 'unknown'));
+  const status =
+    reply?.grpcStatus ??
+    (halt.kind === 'reject'
+      ? halt.error.status
+      : reply?.httpStatus === 200
+        ? 'ok'
+        : (fromHttp[reply?.httpStatus ?? 0] ?? 'unknown'));
   return { status, code: grpcStatusNumber(status), message: reply?.grpcMessage ?? '' };
 }
 

@@ -43,6 +43,7 @@ export class MetadataHeaders implements Headers {
   }
 
   forEach(visit: (name: string, value: string) => void): void {
-    for (const name of Object.keys(this.#metadata.getMap())) for (const value of this.all(name)) visit(name, value);
+    for (const name of Object.keys(this.#metadata.getMap()))
+      for (const value of this.all(name)) visit(name, value);
   }
 }

@@ -20,7 +20,11 @@ class MeshResolver implements experimental.Resolver {
   readonly #state: ClientState | undefined;
   #unsubscribe: (() => void) | undefined;
 
-  constructor(target: experimental.GrpcUri, listener: experimental.ResolverListener, options: ChannelOptions) {
+  constructor(
+    target: experimental.GrpcUri,
+    listener: experimental.ResolverListener,
+    options: ChannelOptions,
+  ) {
     this.#name = target.path;
     this.#listener = listener;
     this.#state = stateOf(options);
@@ -44,18 +48,32 @@ class MeshResolver implements experimental.Resolver {
   #report(): void {
     const name = this.#name;
     if (this.#state === undefined) {
-      this.#fail(status.FAILED_PRECONDITION, `INMESH_ERR_GRPC_CHANNEL: the channel to mesh:///${name} was made without mesh.grpc.channelOptions(), or its mesh is closed`);
+      this.#fail(
+        status.FAILED_PRECONDITION,
+        `INMESH_ERR_GRPC_CHANNEL: the channel to mesh:///${name} was made without mesh.grpc.channelOptions(), or its mesh is closed`,
+      );
       return;
     }
     const cluster = findCluster(this.#state.snapshot(), name);
     if (cluster === undefined) {
       const variable = name.toUpperCase().replaceAll('-', '_').replaceAll('.', '__');
-      this.#fail(status.UNAVAILABLE, `INMESH_ERR_NO_ENDPOINT: mesh:///${name} is not configured; set INMESH_UPSTREAM_${variable}`);
+      this.#fail(
+        status.UNAVAILABLE,
+        `INMESH_ERR_NO_ENDPOINT: mesh:///${name} is not configured; set INMESH_UPSTREAM_${variable}`,
+      );
       return;
     }
     const endpoints = cluster.endpoints.map(({ host, port }) => ({ addresses: [{ host, port }] }));
-    const config = statusOrFromValue({ methodConfig: [], loadBalancingConfig: [{ [balancerName]: { cluster: cluster.name } }] });
-    this.#listener(statusOrFromValue(endpoints), {}, config as Parameters<experimental.ResolverListener>[2], '');
+    const config = statusOrFromValue({
+      methodConfig: [],
+      loadBalancingConfig: [{ [balancerName]: { cluster: cluster.name } }],
+    });
+    this.#listener(
+      statusOrFromValue(endpoints),
+      {},
+      config as Parameters<experimental.ResolverListener>[2],
+      '',
+    );
   }
 
   #fail(code: status, details: string): void {

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import type { Http2Server, ServerHttp2Stream } from 'node:http2';
+import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
 import { type Server, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
@@ -10,7 +10,12 @@ import { MeshError } from '@inmesh/core';
  */
 
 /** A listener for HTTP/2 streams, as node:http2 calls it. */
-export type StreamListener = (stream: ServerHttp2Stream, headers: Record<string, string | string[] | undefined>, flags: number, rawHeaders: string[]) => void;
+export type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: Record<string, string | string[] | undefined>,
+  flags: number,
+  rawHeaders: string[],
+) => void;
 
 /** A grpc-js server without a port: connections go in, streams come out. */
 export interface StreamSource {
@@ -31,7 +36,10 @@ interface ServerInternals {
 
 function unsupported(what: string): MeshError {
   const { version } = createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { version: string };
-  return new MeshError('INMESH_ERR_GRPC_SERVER', `@grpc/grpc-js ${version} has no ${what}; Inmesh works with 1.14`);
+  return new MeshError(
+    'INMESH_ERR_GRPC_SERVER',
+    `@grpc/grpc-js ${version} has no ${what}; Inmesh works with 1.14`,
+  );
 }
 
 /**
@@ -53,7 +61,8 @@ export function takeStreams(server: Server, onStream: StreamListener): StreamSou
   internals._setupHandlers = original;
   const http2Server = caught;
   const listeners = (http2Server?.listeners('stream') ?? []) as StreamListener[];
-  if (http2Server === undefined || listeners.length === 0) throw unsupported('stream handler behind its connection injector');
+  if (http2Server === undefined || listeners.length === 0)
+    throw unsupported('stream handler behind its connection injector');
   http2Server.removeAllListeners('stream');
   http2Server.on('stream', onStream as never);
   return {

@@ -88,7 +88,10 @@ export class ServerCall implements PlanRun, LiveCall {
 
   onRevoked(halt: Halt): void {
     this.#isLocalReply = true;
-    this.#error = halt.kind === 'reject' ? halt.error : new MeshError('INMESH_ERR_AUTHZ_DENIED', 'the call is no longer allowed');
+    this.#error =
+      halt.kind === 'reject'
+        ? halt.error
+        : new MeshError('INMESH_ERR_AUTHZ_DENIED', 'the call is no longer allowed');
     this.#stop(statusOfHalt(halt));
     this.#parts.call.finish(this.#error);
   }
@@ -103,7 +106,12 @@ export class ServerCall implements PlanRun, LiveCall {
     const { stream } = this.#parts;
     this.#status = status;
     if (stream.destroyed || stream.closed) return;
-    const head: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': String(code), 'grpc-message': encodeMessage(message) };
+    const head: OutgoingHttpHeaders = {
+      ':status': 200,
+      'content-type': 'application/grpc',
+      'grpc-status': String(code),
+      'grpc-message': encodeMessage(message),
+    };
     for (const [name, value] of headers) head[name.toLowerCase()] ??= value;
     delete head['content-length'];
     head['content-type'] = 'application/grpc';
@@ -125,7 +133,12 @@ export class ServerCall implements PlanRun, LiveCall {
     runtime.arm(cut, stopMs);
     stream.once('close', () => runtime.disarm(cut));
     stream.removeAllListeners('wantTrailers');
-    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(status.code), 'grpc-message': encodeMessage(status.message) }));
+    stream.once('wantTrailers', () =>
+      stream.sendTrailers({
+        'grpc-status': String(status.code),
+        'grpc-message': encodeMessage(status.message),
+      }),
+    );
     stream.end();
     stream.resume();
   }
@@ -140,12 +153,21 @@ export class ServerCall implements PlanRun, LiveCall {
       const status = given['grpc-status'];
       if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
       if (plan.watchesHead) {
-        const shown = new FlatHeaders(Object.entries(given).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, String(one)])));
+        const shown = new FlatHeaders(
+          Object.entries(given).flatMap(([name, value]) =>
+            [value].flat().flatMap((one) => [name, String(one)]),
+          ),
+        );
         plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers: shown });
         headers = {};
         shown.forEach((name, value) => {
           const before = headers[name];
-          headers[name] = before === undefined ? (name === ':status' ? Number(value) : value) : [before, value].flat().map(String);
+          headers[name] =
+            before === undefined
+              ? name === ':status'
+                ? Number(value)
+                : value
+              : [before, value].flat().map(String);
         });
       }
       respond(headers, options);
@@ -159,7 +181,10 @@ export class ServerCall implements PlanRun, LiveCall {
   #end(): void {
     if (this.hasEnded) return;
     const { plan, call, live, stream } = this.#parts;
-    if (this.#status === undefined) this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the caller left before the call ended', { stackless: true });
+    if (this.#status === undefined)
+      this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the caller left before the call ended', {
+        stackless: true,
+      });
     const error = this.#error;
     call.finish(error);
     plan.end(this, call, {

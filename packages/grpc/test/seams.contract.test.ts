@@ -6,7 +6,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { addInterceptor, type StreamSource, takeStreams } from '../src/seams.js';
-import { createEchoServer, echo, EchoClient } from './harness.js';
+import { createEchoServer, EchoClient, echo } from './harness.js';
 
 const { experimental: X } = grpc;
 const closers: (() => void)[] = [];
@@ -36,7 +36,8 @@ describe('streams of a server that exists (b6)', () => {
     const paths: string[] = [];
     const source: StreamSource = takeStreams(createEchoServer({}), (stream, headers, flags, raw) => {
       paths.push(String(headers[':path']));
-      if (String(headers['content-type']).startsWith('application/grpc')) source.run(stream, headers, flags, raw);
+      if (String(headers['content-type']).startsWith('application/grpc'))
+        source.run(stream, headers, flags, raw);
       else {
         stream.respond({ ':status': 299 });
         stream.end();
@@ -60,15 +61,21 @@ describe('streams of a server that exists (b6)', () => {
       seen.push(method.path, store.getStore());
       return new grpc.ServerInterceptingCall(call);
     });
-    const source: StreamSource = takeStreams(server, (stream, headers, flags, raw) => store.run('handed over', () => source.run(stream, headers, flags, raw)));
+    const source: StreamSource = takeStreams(server, (stream, headers, flags, raw) =>
+      store.run('handed over', () => source.run(stream, headers, flags, raw)),
+    );
     expect(await client(await listen(source)).unary('x')).toBe('echo x');
     expect(seen).toEqual(['/test.Echo/Unary', 'handed over']);
   });
 
   it('gdrain: an injector drains: what is in flight ends, new calls go to a new connection, tryShutdown returns', async () => {
     let finish: () => void = () => {};
-    const server = createEchoServer({ Unary: (_call: unknown, done: grpc.sendUnaryData<string>) => (finish = () => done(null, 'late')) });
-    const source: StreamSource = takeStreams(server, (stream, headers, flags, raw) => source.run(stream, headers, flags, raw));
+    const server = createEchoServer({
+      Unary: (_call: unknown, done: grpc.sendUnaryData<string>) => (finish = () => done(null, 'late')),
+    });
+    const source: StreamSource = takeStreams(server, (stream, headers, flags, raw) =>
+      source.run(stream, headers, flags, raw),
+    );
     const caller = client(await listen(source));
     const first = caller.unary('x');
     const isRunning = async (): Promise<void> => {
@@ -91,17 +98,30 @@ describe('streams of a server that exists (b6)', () => {
 
 describe('resolver and balancer (lb)', () => {
   it('a registered resolver and balancer pick the subchannel, with options of their own on it', async () => {
-    const source: StreamSource = takeStreams(createEchoServer({}), (stream, headers, flags, raw) => source.run(stream, headers, flags, raw));
+    const source: StreamSource = takeStreams(createEchoServer({}), (stream, headers, flags, raw) =>
+      source.run(stream, headers, flags, raw),
+    );
     const port = await listen(source);
     const seen: unknown[] = [];
     class Resolver {
       readonly #listener: grpc.experimental.ResolverListener;
-      constructor(target: grpc.experimental.GrpcUri, listener: grpc.experimental.ResolverListener, options: grpc.ChannelOptions) {
+      constructor(
+        target: grpc.experimental.GrpcUri,
+        listener: grpc.experimental.ResolverListener,
+        options: grpc.ChannelOptions,
+      ) {
         seen.push(target.path, options['contract.option']);
         this.#listener = listener;
       }
       updateResolution(): void {
-        process.nextTick(() => this.#listener(X.statusOrFromValue([{ addresses: [{ host: '127.0.0.1', port }] }]), {}, X.statusOrFromValue({ methodConfig: [], loadBalancingConfig: [{ contract_lb: {} }] }) as never, ''));
+        process.nextTick(() =>
+          this.#listener(
+            X.statusOrFromValue([{ addresses: [{ host: '127.0.0.1', port }] }]),
+            {},
+            X.statusOrFromValue({ methodConfig: [], loadBalancingConfig: [{ contract_lb: {} }] }) as never,
+            '',
+          ),
+        );
       }
       destroy(): void {}
       static getDefaultAuthority(): string {
@@ -124,12 +144,32 @@ describe('resolver and balancer (lb)', () => {
       constructor(helper: grpc.experimental.ChannelControlHelper) {
         this.#helper = helper;
       }
-      updateAddressList(list: { ok: boolean; value?: grpc.experimental.Endpoint[] }, _config: unknown, options: grpc.ChannelOptions): boolean {
+      updateAddressList(
+        list: { ok: boolean; value?: grpc.experimental.Endpoint[] },
+        _config: unknown,
+        options: grpc.ChannelOptions,
+      ): boolean {
         const [endpoint] = list.value ?? [];
-        const subchannel = this.#helper.createSubchannel(endpoint?.addresses[0] as never, { ...options, 'contract.endpoint': 7 });
+        const subchannel = this.#helper.createSubchannel(endpoint?.addresses[0] as never, {
+          ...options,
+          'contract.endpoint': 7,
+        });
         subchannel.ref();
         subchannel.addConnectivityStateListener((_subchannel, _before, now) => {
-          if (now === grpc.connectivityState.READY) this.#helper.updateState(now, { pick: () => ({ pickResultType: X.PickResultType.COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null }) }, null);
+          if (now === grpc.connectivityState.READY)
+            this.#helper.updateState(
+              now,
+              {
+                pick: () => ({
+                  pickResultType: X.PickResultType.COMPLETE,
+                  subchannel,
+                  status: null,
+                  onCallStarted: null,
+                  onCallEnded: null,
+                }),
+              },
+              null,
+            );
         });
         subchannel.startConnecting();
         return true;
@@ -148,14 +188,25 @@ describe('resolver and balancer (lb)', () => {
       _equals(other: grpc.ChannelCredentials): boolean {
         return other === this;
       }
-      _createSecureConnector(target: grpc.experimental.GrpcUri, options: grpc.ChannelOptions): grpc.experimental.SecureConnector {
+      _createSecureConnector(
+        target: grpc.experimental.GrpcUri,
+        options: grpc.ChannelOptions,
+      ): grpc.experimental.SecureConnector {
         seen.push(target.path, options['contract.endpoint']);
-        return { connect: (socket) => Promise.resolve({ socket, secure: false }), waitForReady: () => Promise.resolve(), getCallCredentials: () => grpc.CallCredentials.createEmpty(), destroy() {} };
+        return {
+          connect: (socket) => Promise.resolve({ socket, secure: false }),
+          waitForReady: () => Promise.resolve(),
+          getCallCredentials: () => grpc.CallCredentials.createEmpty(),
+          destroy() {},
+        };
       }
     }
     X.registerResolver('contract', Resolver as never);
     X.registerLoadBalancerType('contract_lb', Balancer as never, Config);
-    const made = new EchoClient('contract:///orders', new Credentials(), { 'contract.option': 'mesh', 'grpc.use_local_subchannel_pool': 1 });
+    const made = new EchoClient('contract:///orders', new Credentials(), {
+      'contract.option': 'mesh',
+      'grpc.use_local_subchannel_pool': 1,
+    });
     closers.push(() => made.close());
     expect(await made.unary('x')).toBe('echo x');
     expect(seen).toEqual(['orders', 'mesh', 'orders', 7]);
@@ -164,7 +215,9 @@ describe('resolver and balancer (lb)', () => {
 
 describe('where the context of a caller is (als)', () => {
   it('callInvocationTransformer and interceptors run in it; options keep a symbol from one to the other', async () => {
-    const source: StreamSource = takeStreams(createEchoServer({}), (stream, headers, flags, raw) => source.run(stream, headers, flags, raw));
+    const source: StreamSource = takeStreams(createEchoServer({}), (stream, headers, flags, raw) =>
+      source.run(stream, headers, flags, raw),
+    );
     const port = await listen(source);
     const store = new AsyncLocalStorage<string>();
     const key = Symbol('contract');
@@ -172,7 +225,10 @@ describe('where the context of a caller is (als)', () => {
     const made = new EchoClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
       callInvocationTransformer: (properties) => {
         seen.push(`transformer ${store.getStore()} ${properties.channel.getTarget()}`);
-        return { ...properties, callOptions: Object.assign({}, properties.callOptions, { [key]: store.getStore() }) };
+        return {
+          ...properties,
+          callOptions: Object.assign({}, properties.callOptions, { [key]: store.getStore() }),
+        };
       },
       interceptors: [
         (options, next) => {
@@ -183,7 +239,12 @@ describe('where the context of a caller is (als)', () => {
     });
     closers.push(() => made.close());
     await Promise.all(['A', 'B'].map((name) => store.run(name, () => made.unary(name))));
-    expect(seen).toEqual(['A', 'B'].flatMap((name) => [`transformer ${name} dns:127.0.0.1:${port}`, `interceptor ${name} ${name}`]));
+    expect(seen).toEqual(
+      ['A', 'B'].flatMap((name) => [
+        `transformer ${name} dns:127.0.0.1:${port}`,
+        `interceptor ${name} ${name}`,
+      ]),
+    );
     expect(echo.Unary.path).toBe('/test.Echo/Unary');
   });
 });

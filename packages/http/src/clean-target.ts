@@ -26,8 +26,10 @@ export function cleanTarget(url: string, host: string, normalize: Normalize): Cl
   let authority = host;
   if (!url.startsWith('/') && url !== '*') {
     const [, named, rest = ''] = absolute.exec(url) ?? [];
-    if (named === undefined || named === '' || named.includes('@')) return { fault: 'a request target that is no path' };
-    if (host !== '' && cleanAuthority(named) !== cleanAuthority(host)) return { fault: 'a Host that is not the authority of the request target' };
+    if (named === undefined || named === '' || named.includes('@'))
+      return { fault: 'a request target that is no path' };
+    if (host !== '' && cleanAuthority(named) !== cleanAuthority(host))
+      return { fault: 'a Host that is not the authority of the request target' };
     authority = named;
     target = rest.startsWith('/') ? rest : `/${rest}`;
   }

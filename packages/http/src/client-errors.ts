@@ -10,8 +10,16 @@ export function translateError(error: Error, cluster: string, address: string): 
   const cause = error.cause instanceof Error ? String((error.cause as NodeJS.ErrnoException).code ?? '') : '';
   if (code.startsWith('ERR_SSL_') || cause.startsWith('ERR_SSL_')) {
     // In TLS 1.3 a server refuses a client certificate after the client believes the handshake done: no handler ran.
-    return new MeshError('INMESH_ERR_PEER_REFUSED', `${cluster} at ${address} refused our certificate: ${error.message}`, { cause: error, details: { cluster, address } });
+    return new MeshError(
+      'INMESH_ERR_PEER_REFUSED',
+      `${cluster} at ${address} refused our certificate: ${error.message}`,
+      { cause: error, details: { cluster, address } },
+    );
   }
   if (!lost.has(code)) return error;
-  return new MeshError('INMESH_ERR_CONNECTION_LOST', `the connection to ${cluster} at ${address} broke: ${error.message}`, { cause: error, details: { cluster, address } });
+  return new MeshError(
+    'INMESH_ERR_CONNECTION_LOST',
+    `the connection to ${cluster} at ${address} broke: ${error.message}`,
+    { cause: error, details: { cluster, address } },
+  );
 }

@@ -27,7 +27,12 @@ export class ClientExchange implements PlanRun, LegacyHandler {
   #httpStatus = 0;
 
   /** @param send - Picks an endpoint and sends the request; throws if it cannot. */
-  constructor(plan: Plan, call: CallState, caller: LegacyHandler, send: (exchange: ClientExchange) => EndpointPool) {
+  constructor(
+    plan: Plan,
+    call: CallState,
+    caller: LegacyHandler,
+    send: (exchange: ClientExchange) => EndpointPool,
+  ) {
     this.#plan = plan;
     this.#call = call;
     this.#caller = caller;
@@ -75,10 +80,17 @@ export class ClientExchange implements PlanRun, LegacyHandler {
     this.#caller.onResponseStarted?.();
   }
 
-  onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, statusText: string): boolean {
+  onHeaders(
+    statusCode: number,
+    rawHeaders: readonly RawField[],
+    resume: () => void,
+    statusText: string,
+  ): boolean {
     if (statusCode < 200) return this.#caller.onHeaders?.(statusCode, rawHeaders, resume, statusText) ?? true;
     this.#httpStatus = statusCode;
-    return this.#caller.onHeaders?.(statusCode, this.#head(statusCode, rawHeaders), resume, statusText) ?? true;
+    return (
+      this.#caller.onHeaders?.(statusCode, this.#head(statusCode, rawHeaders), resume, statusText) ?? true
+    );
   }
 
   onData(chunk: Buffer): boolean {
@@ -91,7 +103,8 @@ export class ClientExchange implements PlanRun, LegacyHandler {
   }
 
   onError(error: Error): void {
-    const told = this.#reason ?? translateError(error, this.#call.cluster ?? '', this.#pool?.address ?? 'no endpoint');
+    const told =
+      this.#reason ?? translateError(error, this.#call.cluster ?? '', this.#pool?.address ?? 'no endpoint');
     this.#end(told, false);
     this.#caller.onError?.(told);
   }
@@ -107,7 +120,9 @@ export class ClientExchange implements PlanRun, LegacyHandler {
   /** Shows the head to the layers; what they write reaches the caller. */
   #head(httpStatus: number, rawHeaders: readonly RawField[]): readonly RawField[] {
     if (!this.#plan.watchesHead) return rawHeaders;
-    const headers = new FlatHeaders(rawHeaders.map((field) => (Buffer.isBuffer(field) ? field.toString('latin1') : String(field))));
+    const headers = new FlatHeaders(
+      rawHeaders.map((field) => (Buffer.isBuffer(field) ? field.toString('latin1') : String(field))),
+    );
     this.#plan.head(this, this.#call, { httpStatus, grpcStatus: undefined, headers });
     return headers.raw.map((text) => Buffer.from(text, 'latin1'));
   }
@@ -125,7 +140,9 @@ export class ClientExchange implements PlanRun, LegacyHandler {
     });
     if (isAborted) return;
     this.#httpStatus = reply.httpStatus;
-    const fields = [...(reply.headers ?? []), ['content-length', String(body.length)] as const].flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)]);
+    const fields = [...(reply.headers ?? []), ['content-length', String(body.length)] as const].flatMap(
+      ([name, value]) => [Buffer.from(name), Buffer.from(value)],
+    );
     const finish = (): void => {
       if (isAborted) return;
       this.#end(error, true);
@@ -149,7 +166,13 @@ export class ClientExchange implements PlanRun, LegacyHandler {
 
   #end(error: Error | undefined, isLocalReply: boolean): void {
     if (this.hasEnded) return;
-    const meshError = error === undefined || error instanceof MeshError ? error : new MeshError('INMESH_ERR_CANCELLED', `the caller ended the call: ${error.message}`, { cause: error, stackless: true });
+    const meshError =
+      error === undefined || error instanceof MeshError
+        ? error
+        : new MeshError('INMESH_ERR_CANCELLED', `the caller ended the call: ${error.message}`, {
+            cause: error,
+            stackless: true,
+          });
     this.#call.finish(meshError);
     this.#plan.end(this, this.#call, {
       status: meshError?.status ?? statusFromHttp(this.#httpStatus),

@@ -1,1 +1,6 @@
-export { createHttpClient, type HttpClient, type HttpClientOptions, type HttpClientStats } from './http-client.js';
+export {
+  createHttpClient,
+  type HttpClient,
+  type HttpClientOptions,
+  type HttpClientStats,
+} from './http-client.js';

@@ -70,13 +70,22 @@ export class EndpointPool {
       pipelining: 1,
       clientTtl: this.#ttlMs,
       connect: (_options, done) => {
-        dialer.dial({ host, port, expect: this.#cluster.identities, alpn: clientAlpn.http1, cluster: this.#cluster.name }, (error, socket) => {
-          if (socket === undefined) done(error ?? new Error('no connection'), null);
-          else {
-            this.#shorten(socket);
-            done(null, socket);
-          }
-        });
+        dialer.dial(
+          {
+            host,
+            port,
+            expect: this.#cluster.identities,
+            alpn: clientAlpn.http1,
+            cluster: this.#cluster.name,
+          },
+          (error, socket) => {
+            if (socket === undefined) done(error ?? new Error('no connection'), null);
+            else {
+              this.#shorten(socket);
+              done(null, socket);
+            }
+          },
+        );
       },
     });
     return pool;

@@ -14,6 +14,9 @@ export const expressEquivalence: PathEquivalence = Object.freeze({
 });
 
 /** Puts the mesh before an Express 4 or 5 application, without `createMesh`. Call `listener.server.listen()` next. */
-export function createExpressListener(app: RequestListener, options: Omit<HttpListenerOptions, 'server' | 'http2'>): HttpListener {
+export function createExpressListener(
+  app: RequestListener,
+  options: Omit<HttpListenerOptions, 'server' | 'http2'>,
+): HttpListener {
   return createHttpListener({ ...options, server: toHttpServer(app).server });
 }

@@ -19,6 +19,9 @@ export function fastifyEquivalence(app: FastifyApplication): PathEquivalence {
 }
 
 /** Puts the mesh before a Fastify application, without `createMesh`. Call `app.listen()` next. */
-export function createFastifyListener(app: FastifyApplication, options: Omit<HttpListenerOptions, 'server'>): HttpListener {
+export function createFastifyListener(
+  app: FastifyApplication,
+  options: Omit<HttpListenerOptions, 'server'>,
+): HttpListener {
   return createHttpListener({ ...options, server: toHttpServer(app).server });
 }

@@ -32,9 +32,18 @@ export interface HttpApplication {
   ready(): Promise<void>;
 }
 
-const exact: PathEquivalence = Object.freeze({ isCaseInsensitive: false, ignoresTrailingSlash: false, decodesEscapes: false, cutsAtSemicolon: false });
+const exact: PathEquivalence = Object.freeze({
+  isCaseInsensitive: false,
+  ignoresTrailingSlash: false,
+  decodesEscapes: false,
+  cutsAtSemicolon: false,
+});
 /** Express and the Koa router; both can be told otherwise per router, so the widest counts. */
-const lenient: PathEquivalence = Object.freeze({ ...exact, isCaseInsensitive: true, ignoresTrailingSlash: true });
+const lenient: PathEquivalence = Object.freeze({
+  ...exact,
+  isCaseInsensitive: true,
+  ignoresTrailingSlash: true,
+});
 const decoding: PathEquivalence = Object.freeze({ ...exact, decodesEscapes: true });
 
 const readyAtOnce = (): Promise<void> => Promise.resolve();
@@ -42,7 +51,9 @@ const readyAtOnce = (): Promise<void> => Promise.resolve();
 type Members = Readonly<Record<string, unknown>>;
 
 function members(value: unknown): Members {
-  return (typeof value === 'object' && value !== null) || typeof value === 'function' ? (value as Members) : {};
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
+    ? (value as Members)
+    : {};
 }
 
 function hasMethods(value: unknown, ...names: readonly string[]): boolean {
@@ -88,7 +99,9 @@ function fromFastify(app: FastifyLike): HttpApplication {
       });
     });
     const address = server.address();
-    return typeof address === 'object' && address !== null ? `http://${host}:${address.port}` : String(address);
+    return typeof address === 'object' && address !== null
+      ? `http://${host}:${address.port}`
+      : String(address);
   };
   return { server, framework: 'fastify', equivalence, canHttp2: true, ready };
 }
@@ -104,7 +117,9 @@ function honoListener(app: HonoLike): RequestListener {
   const places = [join(process.cwd(), 'package.json'), import.meta.url];
   for (const place of places) {
     try {
-      const { getRequestListener } = createRequire(place)('@hono/node-server') as { getRequestListener: GetRequestListener };
+      const { getRequestListener } = createRequire(place)('@hono/node-server') as {
+        getRequestListener: GetRequestListener;
+      };
       return getRequestListener((request, env) => app.fetch(request, env));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
@@ -115,10 +130,21 @@ function honoListener(app: HonoLike): RequestListener {
 
 function fromServer(server: Server): HttpApplication {
   const isLenient = server.listeners('request').some((listener) => isExpress(listener));
-  return { server, framework: isLenient ? 'express' : 'http', equivalence: isLenient ? lenient : exact, canHttp2: !isLenient, ready: readyAtOnce };
+  return {
+    server,
+    framework: isLenient ? 'express' : 'http',
+    equivalence: isLenient ? lenient : exact,
+    canHttp2: !isLenient,
+    ready: readyAtOnce,
+  };
 }
 
-function fromListener(listener: RequestListener, framework: Framework, equivalence: PathEquivalence, canHttp2: boolean): HttpApplication {
+function fromListener(
+  listener: RequestListener,
+  framework: Framework,
+  equivalence: PathEquivalence,
+  canHttp2: boolean,
+): HttpApplication {
   return { server: createServer(listener), framework, equivalence, canHttp2, ready: readyAtOnce };
 }
 
@@ -128,7 +154,7 @@ function fromListener(listener: RequestListener, framework: Framework, equivalen
  * @throws MeshError `INMESH_ERR_CONFIG_INVALID` if it is none of these.
  */
 export function toHttpServer(app: unknown): HttpApplication {
-  if (app instanceof Server) return fromServer(app);
+  if (app instanceof Server) return fromServer(app as Server);
   if (isFastify(app)) return fromFastify(app);
   if (isExpress(app)) return fromListener(app as RequestListener, 'express', lenient, false);
   if (hasMethods(app, 'callback', 'use') && !hasMethods(app, 'fetch')) {
@@ -136,5 +162,8 @@ export function toHttpServer(app: unknown): HttpApplication {
   }
   if (hasMethods(app, 'fetch')) return fromListener(honoListener(app as HonoLike), 'hono', decoding, true);
   if (typeof app === 'function') return fromListener(app as RequestListener, 'function', exact, true);
-  throw new MeshError('INMESH_ERR_CONFIG_INVALID', 'serve() takes a (req, res) function, an Express, Koa, Fastify or Hono application, or an http.Server');
+  throw new MeshError(
+    'INMESH_ERR_CONFIG_INVALID',
+    'serve() takes a (req, res) function, an Express, Koa, Fastify or Hono application, or an http.Server',
+  );
 }

@@ -1,7 +1,19 @@
 import type { Agent } from 'node:http';
-import { type CallContext, CallState, type Cluster, type ConnectionFacts, FlatHeaders, findCluster, type LiveStack, type Logger, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
+import {
+  type CallContext,
+  CallState,
+  type Cluster,
+  type ConnectionFacts,
+  FlatHeaders,
+  findCluster,
+  type LiveStack,
+  type Logger,
+  MeshError,
+  type Runtime,
+  type Snapshot,
+} from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
-import { Agent as UndiciAgent, Dispatcher, Pool } from 'undici';
+import { Dispatcher, Pool, Agent as UndiciAgent } from 'undici';
 import { ClientExchange } from './client-exchange.js';
 import { EndpointPool, type PoolOptions } from './endpoint-pool.js';
 import { toLegacyHandler } from './legacy-handler.js';
@@ -49,10 +61,18 @@ export interface HttpClient {
 }
 
 /** Nothing is known about a connection before one is picked. */
-const noConnection: ConnectionFacts = Object.freeze({ peer: undefined, isEncrypted: false, remoteIp: '', remotePort: 0, localIp: '', localPort: 0, sni: '' });
+const noConnection: ConnectionFacts = Object.freeze({
+  peer: undefined,
+  isEncrypted: false,
+  remoteIp: '',
+  remotePort: 0,
+  localIp: '',
+  localPort: 0,
+  sni: '',
+});
 
 function hostOf(origin: unknown): string {
-  if (typeof origin === 'object' && origin !== null) return String((origin as { host?: unknown }).host ?? '');
+  if (typeof origin === 'object' && origin !== null) return (origin as { host?: string }).host ?? '';
   const text = typeof origin === 'string' ? origin : '';
   const start = text.indexOf('://');
   const rest = start === -1 ? text : text.slice(start + 3);
@@ -114,23 +134,36 @@ class MeshDispatcher extends Dispatcher {
   override destroy(error: Error | null, callback: () => void): void;
   override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | void {
     this.#isClosed = true;
-    const error = first instanceof Error ? first : new MeshError('INMESH_ERR_CLOSED', 'the client was destroyed');
+    const error =
+      first instanceof Error ? first : new MeshError('INMESH_ERR_CLOSED', 'the client was destroyed');
     const pools = [...this.#clusters.values()].flatMap((one) => one.pools);
     this.#clusters.clear();
-    const done = Promise.all([this.#others.destroy(error), ...pools.map((pool) => pool.destroy(error))]).then(() => {});
+    const done = Promise.all([this.#others.destroy(error), ...pools.map((pool) => pool.destroy(error))]).then(
+      () => {},
+    );
     const callback = typeof first === 'function' ? first : second;
     if (callback === undefined) return done;
     void done.then(callback);
   }
 
-  #start(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler, cluster: Cluster, host: string): void {
+  #start(
+    request: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+    cluster: Cluster,
+    host: string,
+  ): void {
     const { stack, context } = this.#options;
     const headers = new FlatHeaders(toFieldLines(request.headers));
     if (!headers.has('host')) headers.append('host', host);
     const call = new CallState({
       side: 'client',
       protocol: 'http1',
-      facts: { method: request.method, path: pathOf(request.path), authority: host.toLowerCase(), connection: noConnection },
+      facts: {
+        method: request.method,
+        path: pathOf(request.path),
+        authority: host.toLowerCase(),
+        connection: noConnection,
+      },
       headers,
       cluster: cluster.name,
       parent: context.current(),
@@ -139,7 +172,10 @@ class MeshDispatcher extends Dispatcher {
     const plan = stack.plan({ side: 'client', cluster: cluster.name });
     const send = (to: ClientExchange): EndpointPool => {
       const pool = this.#pick(cluster);
-      pool.dispatch({ ...request, origin: `http://${cluster.name}`, headers: headers.raw }, to as Dispatcher.DispatchHandler);
+      pool.dispatch(
+        { ...request, origin: `http://${cluster.name}`, headers: headers.raw },
+        to as Dispatcher.DispatchHandler,
+      );
       return pool;
     };
     const exchange: ClientExchange = new ClientExchange(plan, call, toLegacyHandler(handler), send);
@@ -154,7 +190,13 @@ class MeshDispatcher extends Dispatcher {
     if (pools === undefined || pools.identity !== identity) {
       // Under another identity or with a root removed, old connections serve no new call.
       for (const old of pools?.pools ?? []) old.close().catch(() => {});
-      pools = { identity, next: 0, pools: cluster.endpoints.map((endpoint) => new EndpointPool({ Pool }, this.#poolOptions, cluster, endpoint)) };
+      pools = {
+        identity,
+        next: 0,
+        pools: cluster.endpoints.map(
+          (endpoint) => new EndpointPool({ Pool }, this.#poolOptions, cluster, endpoint),
+        ),
+      };
       this.#clusters.set(cluster, pools);
     }
     const pool = pools.pools[pools.next++ % Math.max(1, pools.pools.length)];
@@ -172,7 +214,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     // The types of the built-in fetch know the undici they were made for, and take any at run time.
     fetch: (input, init) => globalThis.fetch(input, { ...init, dispatcher } as unknown as RequestInit),
     agent() {
-      const agent = new MeshAgent({ ...options, connections: options.connections ?? 64, onPassThrough: () => dispatcher.passedThrough++ });
+      const agent = new MeshAgent({
+        ...options,
+        connections: options.connections ?? 64,
+        onPassThrough: () => dispatcher.passedThrough++,
+      });
       agents.push(agent);
       return agent;
     },

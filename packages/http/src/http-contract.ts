@@ -1,12 +1,25 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Server } from 'node:http';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { CallContext, ConnectionFacts, LiveCalls, LiveStack, Logger, MtlsMode, Runtime } from '@inmesh/core';
+import type {
+  CallContext,
+  ConnectionFacts,
+  LiveCalls,
+  LiveStack,
+  Logger,
+  MtlsMode,
+  Runtime,
+} from '@inmesh/core';
 import type { TlsFrontEnd } from '@inmesh/identity';
 import type { Normalize } from './clean-target.js';
 
 /** Takes HTTP/2 streams that are not gRPC. */
-export type OnHttpStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => void;
+export type OnHttpStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+) => void;
 
 /** Where HTTP/2 connections go: a gRPC server behind the same port. */
 export interface GrpcSeat {

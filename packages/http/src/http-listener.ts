@@ -26,14 +26,26 @@ class Listener implements HttpListener {
 
   constructor(options: HttpListenerOptions) {
     const { server, limits = {}, runtime, logger, tls, mode } = options;
-    if (mode !== 'disable' && tls === undefined) throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${mode} needs a TLS front end`);
+    if (mode !== 'disable' && tls === undefined)
+      throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${mode} needs a TLS front end`);
     this.server = server;
     this.#options = options;
-    this.#sniffer = new Sniffer(runtime, { timeoutMs: limits.sniffTimeoutMs ?? 3000, maxSilent: limits.maxSilent ?? 1024 });
+    this.#sniffer = new Sniffer(runtime, {
+      timeoutMs: limits.sniffTimeoutMs ?? 3000,
+      maxSilent: limits.maxSilent ?? 1024,
+    });
     this.#gate = new RequestGate(options);
-    this.#http2 = new Http2FrontEnd(options.http2 ? (request, response) => this.#gate.onHttp2Request(request, response) : undefined, logger);
+    this.#http2 = new Http2FrontEnd(
+      options.http2 ? (request, response) => this.#gate.onHttp2Request(request, response) : undefined,
+      logger,
+    );
     server.maxConnections = limits.maxConnections ?? 10_000;
-    server.on('drop', (data) => logger.warn({ remoteIp: data?.remoteAddress, limit: server.maxConnections }, 'connection cut: too many connections'));
+    server.on('drop', (data?: { readonly remoteAddress?: string }) =>
+      logger.warn(
+        { remoteIp: data?.remoteAddress, limit: server.maxConnections },
+        'connection cut: too many connections',
+      ),
+    );
     if (limits.headersTimeoutMs !== undefined) server.headersTimeout = limits.headersTimeoutMs;
     (server as { connectionsCheckingInterval?: number }).connectionsCheckingInterval = checkIntervalMs;
     this.#originals = server.listeners('connection') as ConnectionListener[];
@@ -57,7 +69,9 @@ class Listener implements HttpListener {
     this.#http2.drain();
     this.#options.grpc?.()?.drain(delayMs + timeoutMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
-    const closed = new Promise<void>((resolve) => (this.server.listening ? this.server.close(() => resolve()) : resolve()));
+    const closed = new Promise<void>((resolve) =>
+      this.server.listening ? this.server.close(() => resolve()) : resolve(),
+    );
     this.server.closeIdleConnections();
     let expire: () => void = () => {};
     const expired = new Promise<void>((resolve) => {
@@ -78,7 +92,8 @@ class Listener implements HttpListener {
 
   /** Resolves when no socket has bytes of a reply left to send. */
   async #whenFlushed(): Promise<void> {
-    for (let i = 0; i < 100 && [...this.#sockets].some((socket) => socket.writableLength > 0); i++) await this.#options.runtime.sleep(10);
+    for (let i = 0; i < 100 && [...this.#sockets].some((socket) => socket.writableLength > 0); i++)
+      await this.#options.runtime.sleep(10);
   }
 
   #onConnection(socket: Socket): void {
@@ -112,7 +127,6 @@ class Listener implements HttpListener {
     else for (const original of this.#originals) original.call(this.server, socket);
   }
 }
-
 
 /**
  * Puts the mesh before an `http.Server`: its connections are sniffed and secured, its requests cleaned and decided,

@@ -9,7 +9,12 @@ import { connectionFacts } from '@inmesh/identity';
 export function httpPeer(request: unknown): PeerIdentity | undefined {
   for (let current: unknown = request, depth = 0; depth < 4; depth++) {
     if (typeof current !== 'object' || current === null) return undefined;
-    const { socket, raw, req, env } = current as { socket?: unknown; raw?: unknown; req?: unknown; env?: { incoming?: unknown } };
+    const { socket, raw, req, env } = current as {
+      socket?: unknown;
+      raw?: unknown;
+      req?: unknown;
+      env?: { incoming?: unknown };
+    };
     const facts = connectionFacts(socket);
     if (facts !== undefined) return facts.peer;
     current = env?.incoming ?? raw ?? req;

@@ -1,4 +1,10 @@
-import { createServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ConnectionFacts, Logger } from '@inmesh/core';
 import type { GrpcSeat, OnHttpStream } from './http-contract.js';
@@ -35,7 +41,15 @@ export class Http2FrontEnd {
     const onStream: OnHttpStream = (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => {});
       if (isGrpc(headers['content-type'])) {
-        stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12', 'grpc-message': 'no gRPC server on this port' }, { endStream: true });
+        stream.respond(
+          {
+            ':status': 200,
+            'content-type': 'application/grpc',
+            'grpc-status': '12',
+            'grpc-message': 'no gRPC server on this port',
+          },
+          { endStream: true },
+        );
       } else this.onStream(stream, headers, flags, rawHeaders);
     };
     this.#own.on('stream', onStream);
@@ -51,7 +65,10 @@ export class Http2FrontEnd {
     }
     if (!this.#hasWarned) {
       this.#hasWarned = true;
-      this.#logger.warn({ path: headers[':path'] }, 'plain HTTP over HTTP/2 refused: not enabled for this service');
+      this.#logger.warn(
+        { path: headers[':path'] },
+        'plain HTTP over HTTP/2 refused: not enabled for this service',
+      );
     }
     stream.on('error', () => {});
     stream.respond({ ':status': 505, 'content-type': 'text/plain' });

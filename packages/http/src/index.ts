@@ -1,5 +1,11 @@
+export type { Normalize } from './clean-target.js';
 export { type Framework, type HttpApplication, type PathEquivalence, toHttpServer } from './frameworks.js';
-export type { GrpcSeat, HttpListener, HttpListenerOptions, ListenerLimits, OnHttpStream } from './http-contract.js';
+export type {
+  GrpcSeat,
+  HttpListener,
+  HttpListenerOptions,
+  ListenerLimits,
+  OnHttpStream,
+} from './http-contract.js';
 export { createHttpListener } from './http-listener.js';
 export { httpPeer } from './http-peer.js';
-export type { Normalize } from './clean-target.js';

@@ -8,7 +8,12 @@ export interface LegacyHandler {
   onConnect?(abort: (reason?: Error) => void, context?: unknown): void;
   onUpgrade?(statusCode: number, rawHeaders: readonly RawField[], socket: Duplex): void;
   onResponseStarted?(): void;
-  onHeaders?(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, statusText: string): boolean;
+  onHeaders?(
+    statusCode: number,
+    rawHeaders: readonly RawField[],
+    resume: () => void,
+    statusText: string,
+  ): boolean;
   onData?(chunk: Buffer): boolean;
   onComplete?(rawTrailers: readonly RawField[]): void;
   onError?(error: Error): void;
@@ -21,7 +26,12 @@ interface ModernHandler {
   onRequestStart(controller: Controller, context: unknown): void;
   onRequestUpgrade?(controller: Controller, statusCode: number, headers: HeaderRecord, socket: Duplex): void;
   onResponseStarted?(): void;
-  onResponseStart?(controller: Controller, statusCode: number, headers: HeaderRecord, statusMessage?: string): void;
+  onResponseStart?(
+    controller: Controller,
+    statusCode: number,
+    headers: HeaderRecord,
+    statusMessage?: string,
+  ): void;
   onResponseData?(controller: Controller, chunk: Buffer): void;
   onResponseEnd?(controller: Controller, trailers: HeaderRecord): void;
   onResponseError?(controller: Controller, error: Error): void;
@@ -81,7 +91,9 @@ class Controller {
 
 function text(field: RawField): string | string[] {
   if (typeof field === 'string') return field;
-  return Buffer.isBuffer(field) ? field.toString('latin1') : (field as readonly (Buffer | string)[]).map((one) => text(one) as string);
+  return Buffer.isBuffer(field)
+    ? field.toString('latin1')
+    : (field as readonly (Buffer | string)[]).map((one) => text(one) as string);
 }
 
 /** Field lines as undici's merged form: lower-case names, lists where a name repeats. */
@@ -91,7 +103,8 @@ function toRecord(raw: readonly RawField[]): HeaderRecord {
     const name = String(text(raw[i] ?? '')).toLowerCase();
     const value = text(raw[i + 1] ?? '');
     const before = Object.hasOwn(record, name) ? record[name] : undefined;
-    if (before === undefined) Object.defineProperty(record, name, { value, enumerable: true, configurable: true, writable: true });
+    if (before === undefined)
+      Object.defineProperty(record, name, { value, enumerable: true, configurable: true, writable: true });
     else record[name] = [before, value].flat();
   }
   return record;
@@ -120,7 +133,12 @@ class ModernAdapter implements LegacyHandler {
     this.#handler.onResponseStarted?.();
   }
 
-  onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, statusText: string): boolean {
+  onHeaders(
+    statusCode: number,
+    rawHeaders: readonly RawField[],
+    resume: () => void,
+    statusText: string,
+  ): boolean {
     this.#controller.onResume(resume);
     this.#controller.rawHeaders = rawHeaders;
     this.#handler.onResponseStart?.(this.#controller, statusCode, toRecord(rawHeaders), statusText);
@@ -152,5 +170,7 @@ class ModernAdapter implements LegacyHandler {
 
 /** Makes every handler look like one of undici 6, whichever undici it came from: the built-in one, 6, 7 or 8. */
 export function toLegacyHandler(handler: unknown): LegacyHandler {
-  return typeof (handler as Partial<ModernHandler>).onRequestStart === 'function' ? new ModernAdapter(handler as ModernHandler) : (handler as LegacyHandler);
+  return typeof (handler as Partial<ModernHandler>).onRequestStart === 'function'
+    ? new ModernAdapter(handler as ModernHandler)
+    : (handler as LegacyHandler);
 }

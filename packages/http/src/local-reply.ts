@@ -28,8 +28,10 @@ export function sendReply(response: AnyResponse, reply: LocalReply, closes: bool
   response.statusCode = reply.httpStatus;
   const names = new Map<string, string[]>();
   for (const [name, value] of reply.headers ?? []) names.set(name, [...(names.get(name) ?? []), value]);
-  for (const [name, values] of names) response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
-  if (reply.httpStatus >= 200 && reply.httpStatus !== 204 && reply.httpStatus !== 304) response.setHeader('content-length', body.byteLength);
+  for (const [name, values] of names)
+    response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
+  if (reply.httpStatus >= 200 && reply.httpStatus !== 204 && reply.httpStatus !== 304)
+    response.setHeader('content-length', body.byteLength);
   // Whoever sends an ambiguous request does not get to send another on this connection.
   if (closes && 'shouldKeepAlive' in response) response.shouldKeepAlive = false;
   response.end(body);
@@ -38,7 +40,11 @@ export function sendReply(response: AnyResponse, reply: LocalReply, closes: bool
 /** Answers an upgrade or CONNECT whose handler does not run, and closes. */
 export function sendRawReply(socket: Duplex, reply: LocalReply): void {
   const body = bodyOf(reply);
-  const lines = (reply.headers ?? []).map(([name, value]) => `${name}: ${value.replaceAll(/[\r\n\0]/g, ' ')}\r\n`);
-  socket.write(`HTTP/1.1 ${reply.httpStatus} ${STATUS_CODES[reply.httpStatus] ?? ''}\r\n${lines.join('')}content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`);
+  const lines = (reply.headers ?? []).map(
+    ([name, value]) => `${name}: ${value.replaceAll(/[\r\n\0]/g, ' ')}\r\n`,
+  );
+  socket.write(
+    `HTTP/1.1 ${reply.httpStatus} ${STATUS_CODES[reply.httpStatus] ?? ''}\r\n${lines.join('')}content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`,
+  );
   socket.end(body);
 }

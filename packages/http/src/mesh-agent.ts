@@ -2,7 +2,7 @@ import { Agent, type AgentOptions, type ClientRequest, type ClientRequestArgs } 
 import { globalAgent as httpsGlobalAgent } from 'node:https';
 import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { type Cluster, findCluster, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
 import { clientAlpn, connectionFacts, type Dialer, type IdentitySource } from '@inmesh/identity';
 
@@ -72,7 +72,9 @@ export class MeshAgent extends Agent {
       return undefined;
     }
     this.#options.onPassThrough();
-    return isHttps(options) ? connectTls(options as ConnectionOptions) : connectTcp(options as NetConnectOpts);
+    return isHttps(options)
+      ? connectTls(options as ConnectionOptions)
+      : connectTcp(options as NetConnectOpts);
   }
 
   /** Connections retire while their certificates still have time, like those of the pools. */
@@ -95,13 +97,20 @@ export class MeshAgent extends Agent {
   #dial(cluster: Cluster, done: OnSocket | undefined): void {
     const endpoint = cluster.endpoints[this.#next++ % Math.max(1, cluster.endpoints.length)];
     if (endpoint === undefined) {
-      queueMicrotask(() => (done as OnFailure | undefined)?.(new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`)));
+      queueMicrotask(() =>
+        (done as OnFailure | undefined)?.(
+          new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`),
+        ),
+      );
       return;
     }
     const { host, port } = endpoint;
-    this.#options.dialer.dial({ host, port, expect: cluster.identities, alpn: clientAlpn.http1, cluster: cluster.name }, (error, socket) => {
-      if (socket === undefined) (done as OnFailure | undefined)?.(error ?? new Error('no connection'));
-      else done?.(null, socket);
-    });
+    this.#options.dialer.dial(
+      { host, port, expect: cluster.identities, alpn: clientAlpn.http1, cluster: cluster.name },
+      (error, socket) => {
+        if (socket === undefined) (done as OnFailure | undefined)?.(error ?? new Error('no connection'));
+        else done?.(null, socket);
+      },
+    );
   }
 }

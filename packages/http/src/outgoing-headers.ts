@@ -11,8 +11,10 @@ export function toFieldLines(headers: unknown): string[] {
   const raw: string[] = [];
   if (headers === undefined || headers === null) return raw;
   if (Array.isArray(headers)) {
-    if (Array.isArray(headers[0])) for (const [name, value] of headers as [string, Value][]) push(raw, name, value);
-    else for (let i = 0; i + 1 < headers.length; i += 2) push(raw, String(headers[i]), headers[i + 1] as Value);
+    if (Array.isArray(headers[0]))
+      for (const [name, value] of headers as [string, Value][]) push(raw, name, value);
+    else
+      for (let i = 0; i + 1 < headers.length; i += 2) push(raw, String(headers[i]), headers[i + 1] as Value);
   } else if (typeof (headers as Iterable<unknown>)[Symbol.iterator] === 'function') {
     for (const [name, value] of headers as Iterable<[string, Value]>) push(raw, name, value);
   } else for (const [name, value] of Object.entries(headers)) push(raw, name, value as Value);

@@ -1,10 +1,19 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CallState, cleanAuthority, cleanHeaders, type ConnectionFacts, type Fault, type Headers, type MeshError, type Protocol } from '@inmesh/core';
+import {
+  CallState,
+  type ConnectionFacts,
+  cleanAuthority,
+  cleanHeaders,
+  type Fault,
+  type Headers,
+  type MeshError,
+  type Protocol,
+} from '@inmesh/core';
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
+import { type CleanTarget, cleanTarget } from './clean-target.js';
 import type { HttpListenerOptions } from './http-contract.js';
-import { cleanTarget, type CleanTarget } from './clean-target.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
 import { watchHead } from './response-headers.js';
@@ -38,7 +47,8 @@ export class RequestGate {
     this.#emit = (options.server.emit as Emit).bind(options.server);
     // Makes node:http ask before it sends `100 Continue`.
     this.#server.on('checkContinue', () => {});
-    this.#server.emit = ((event: string, ...args: unknown[]) => this.#intercept(event, args)) as Server['emit'];
+    this.#server.emit = ((event: string, ...args: unknown[]) =>
+      this.#intercept(event, args)) as Server['emit'];
   }
 
   /** A request of plain HTTP over HTTP/2. */
@@ -96,7 +106,11 @@ export class RequestGate {
     const clean = this.#clean(request);
     if ('fault' in clean) {
       this.#refuse(facts, clean);
-      sendReply(response, { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` }, true);
+      sendReply(
+        response,
+        { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` },
+        true,
+      );
       return;
     }
     this.#begin(request, clean, facts, protocol, new ResponseExit(response), response, run);
@@ -112,7 +126,11 @@ export class RequestGate {
     const clean = event === 'connect' ? this.#cleanConnect(request) : this.#clean(request);
     if ('fault' in clean) {
       this.#refuse(facts, clean);
-      sendRawReply(socket, { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` });
+      sendRawReply(socket, {
+        httpStatus: 400,
+        headers: [['content-type', 'text/plain']],
+        body: `inmesh: ${clean.fault}\n`,
+      });
       return;
     }
     this.#begin(request, clean, facts, 'http1', new SocketExit(socket), undefined, () => {
@@ -132,7 +150,13 @@ export class RequestGate {
   /** Plaintext where the mode is strict: a probe, or nothing at all. */
   #onUnknownConnection(request: AnyRequest, run: () => void): void {
     const target = this.#options.normalize(request.url ?? '');
-    if (request.method === 'GET' && target !== undefined && target === request.url && this.#probePaths.has(target)) run();
+    if (
+      request.method === 'GET' &&
+      target !== undefined &&
+      target === request.url &&
+      this.#probePaths.has(target)
+    )
+      run();
     else request.socket.destroy();
   }
 
@@ -142,7 +166,8 @@ export class RequestGate {
     if ('fault' in checked) return checked;
     const authority = 'authority' in request ? request.authority : undefined;
     if (authority !== undefined && authority !== '') {
-      if (checked.host !== undefined && cleanAuthority(checked.host) !== cleanAuthority(authority)) return { fault: 'a Host that is not :authority' };
+      if (checked.host !== undefined && cleanAuthority(checked.host) !== cleanAuthority(authority))
+        return { fault: 'a Host that is not :authority' };
     }
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
@@ -158,10 +183,21 @@ export class RequestGate {
   }
 
   #refuse(facts: ConnectionFacts, { fault }: Fault): void {
-    this.#options.logger.warn({ fault, peer: facts.peer?.id.uri, remoteIp: facts.remoteIp, code: 'INMESH_ERR_HTTP_BAD_REQUEST' }, 'request refused');
+    this.#options.logger.warn(
+      { fault, peer: facts.peer?.id.uri, remoteIp: facts.remoteIp, code: 'INMESH_ERR_HTTP_BAD_REQUEST' },
+      'request refused',
+    );
   }
 
-  #begin(request: AnyRequest, clean: CleanRequest, connection: ConnectionFacts, protocol: Protocol, exit: Exit, response: AnyResponse | undefined, run: () => void): void {
+  #begin(
+    request: AnyRequest,
+    clean: CleanRequest,
+    connection: ConnectionFacts,
+    protocol: Protocol,
+    exit: Exit,
+    response: AnyResponse | undefined,
+    run: () => void,
+  ): void {
     const { stack, live, context } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
     const plan = stack.plan(target);
@@ -174,10 +210,18 @@ export class RequestGate {
     });
     const proceed = (): void => {
       if (response !== undefined) keepContext(request, response, context, call);
-      if (response !== undefined && plan.watchesHead) watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
+      if (response !== undefined && plan.watchesHead)
+        watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
       context.run(call, run);
     };
-    const serverCall: ServerCall = new ServerCall(call, plan, () => stack.plan(target).recheck(call), exit, live, proceed);
+    const serverCall: ServerCall = new ServerCall(
+      call,
+      plan,
+      () => stack.plan(target).recheck(call),
+      exit,
+      live,
+      proceed,
+    );
     serverCall.begin();
   }
 }
@@ -186,9 +230,15 @@ export class RequestGate {
  * Events of a request run in the context of its connection, not of its handler. Handlers that wait for a body with
  * `on('end')` would lose the call they belong to.
  */
-function keepContext(request: AnyRequest, response: AnyResponse, context: HttpListenerOptions['context'], call: CallState): void {
+function keepContext(
+  request: AnyRequest,
+  response: AnyResponse,
+  context: HttpListenerOptions['context'],
+  call: CallState,
+): void {
   for (const emitter of [request, response]) {
     const emit = emitter.emit as Emit;
-    emitter.emit = ((event: string, ...args: unknown[]) => context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
+    emitter.emit = ((event: string, ...args: unknown[]) =>
+      context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
   }
 }

@@ -40,7 +40,8 @@ export class ResponseHeaders implements Headers {
   }
 
   forEach(visit: (name: string, value: string) => void): void {
-    for (const name of this.#response.getHeaderNames()) for (const value of this.all(name)) visit(name, value);
+    for (const name of this.#response.getHeaderNames())
+      for (const value of this.all(name)) visit(name, value);
   }
 }
 
@@ -48,7 +49,8 @@ export class ResponseHeaders implements Headers {
 function keepGiven(response: AnyResponse, given: unknown): void {
   if (typeof given !== 'object' || given === null) return;
   if (!Array.isArray(given)) {
-    for (const [name, value] of Object.entries(given)) if (value !== undefined) response.setHeader(name, value as string);
+    for (const [name, value] of Object.entries(given))
+      if (value !== undefined) response.setHeader(name, value as string);
     return;
   }
   const flat: readonly unknown[] = given.flat();
@@ -57,18 +59,28 @@ function keepGiven(response: AnyResponse, given: unknown): void {
     const name = String(flat[i]).toLowerCase();
     lists.set(name, [...(lists.get(name) ?? []), ...[flat[i + 1]].flat().map(String)]);
   }
-  for (const [name, values] of lists) response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
+  for (const [name, values] of lists)
+    response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
 }
 
 /** Calls `onHead` when the application writes the head of its reply, however it does. */
-export function watchHead(response: AnyResponse, onHead: (httpStatus: number, headers: Headers) => void): void {
-  const original = response.writeHead as (this: AnyResponse, statusCode: number, reason?: string) => AnyResponse;
+export function watchHead(
+  response: AnyResponse,
+  onHead: (httpStatus: number, headers: Headers) => void,
+): void {
+  const original = response.writeHead as (
+    this: AnyResponse,
+    statusCode: number,
+    reason?: string,
+  ) => AnyResponse;
   const writeHead = (statusCode: number, ...rest: unknown[]): AnyResponse => {
     response.writeHead = original as typeof response.writeHead;
     const reason = typeof rest[0] === 'string' ? rest[0] : undefined;
     keepGiven(response, reason === undefined ? rest[0] : rest[1]);
     if (statusCode >= 200) onHead(statusCode, new ResponseHeaders(response));
-    return reason === undefined ? original.call(response, statusCode) : original.call(response, statusCode, reason);
+    return reason === undefined
+      ? original.call(response, statusCode)
+      : original.call(response, statusCode, reason);
   };
   response.writeHead = writeHead as typeof response.writeHead;
 }

@@ -120,7 +120,14 @@ export class ServerCall implements PlanRun, LiveCall {
    * @param recheck - Decides again under the plan in force by then.
    * @param proceed - Runs the handler.
    */
-  constructor(call: CallState, plan: Plan, recheck: () => Verdict, exit: Exit, live: LiveCalls, proceed: () => void) {
+  constructor(
+    call: CallState,
+    plan: Plan,
+    recheck: () => Verdict,
+    exit: Exit,
+    live: LiveCalls,
+    proceed: () => void,
+  ) {
     this.call = call;
     this.#plan = plan;
     this.#recheck = recheck;
@@ -159,7 +166,10 @@ export class ServerCall implements PlanRun, LiveCall {
   }
 
   onRevoked(halt: Halt): void {
-    this.#error = halt.kind === 'reject' ? halt.error : new MeshError('INMESH_ERR_AUTHZ_DENIED', 'the call is no longer allowed');
+    this.#error =
+      halt.kind === 'reject'
+        ? halt.error
+        : new MeshError('INMESH_ERR_AUTHZ_DENIED', 'the call is no longer allowed');
     this.#isLocalReply = true;
     this.call.cancel(this.#error);
   }
@@ -173,7 +183,10 @@ export class ServerCall implements PlanRun, LiveCall {
   #end(): void {
     if (this.hasEnded) return;
     const { httpStatus, isComplete } = this.#exit;
-    if (!isComplete) this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the client left before the reply ended', { stackless: true });
+    if (!isComplete)
+      this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the client left before the reply ended', {
+        stackless: true,
+      });
     const error = this.#error;
     this.call.finish(isComplete ? undefined : error);
     this.#plan.end(this, this.call, {

@@ -5,14 +5,34 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
-import {
-  CallContext, type Cluster, createStack, type Layer, LiveCalls, type Logger, parseSpiffeId, silentLogger, type Snapshot, StackHolder, systemRuntime,
-} from '@inmesh/core';
-import { createDialer, createStaticIdentity, createTlsFrontEnd, type StaticIdentitySource } from '@inmesh/identity';
-import { createTestCa, type TestCa } from '@inmesh/identity/testing';
 import { normalizeTarget } from '@inmesh/authz';
+import {
+  CallContext,
+  type Cluster,
+  createStack,
+  type Layer,
+  LiveCalls,
+  type Logger,
+  parseSpiffeId,
+  type Snapshot,
+  StackHolder,
+  silentLogger,
+  systemRuntime,
+} from '@inmesh/core';
+import {
+  createDialer,
+  createStaticIdentity,
+  createTlsFrontEnd,
+  type StaticIdentitySource,
+} from '@inmesh/identity';
+import { createTestCa, type TestCa } from '@inmesh/identity/testing';
 import { createHttpClient, type HttpClient } from '../src/client.js';
-import { createHttpListener, type HttpListener, type HttpListenerOptions, toHttpServer } from '../src/index.js';
+import {
+  createHttpListener,
+  type HttpListener,
+  type HttpListenerOptions,
+  toHttpServer,
+} from '../src/index.js';
 
 export const trustDomain = 'a.test';
 
@@ -48,10 +68,22 @@ export class TestMesh {
 
   async identity(name: string, faults: Parameters<TestCa['issue']>[1] = {}): Promise<StaticIdentitySource> {
     const { certPem, keyPem } = await this.ca.issue(`/ns/default/sa/${name}`, faults);
-    return createStaticIdentity({ certPem, keyPem, bundles: new Map([[trustDomain, this.ca.bundlePem]]), runtime: systemRuntime, logger: silentLogger });
+    return createStaticIdentity({
+      certPem,
+      keyPem,
+      bundles: new Map([[trustDomain, this.ca.bundlePem]]),
+      runtime: systemRuntime,
+      logger: silentLogger,
+    });
   }
 
-  async serve(app: unknown, options: Partial<HttpListenerOptions> & { readonly layers?: readonly Layer[]; readonly name?: string } = {}): Promise<TestService> {
+  async serve(
+    app: unknown,
+    options: Partial<HttpListenerOptions> & {
+      readonly layers?: readonly Layer[];
+      readonly name?: string;
+    } = {},
+  ): Promise<TestService> {
     const { layers = [], name = 'orders', ...rest } = options;
     const source = await this.identity(name);
     const tls = createTlsFrontEnd({ source, runtime: systemRuntime, logger: rest.logger ?? silentLogger });
@@ -60,9 +92,16 @@ export class TestMesh {
     const stack = new StackHolder(createStack(layers));
     const application = toHttpServer(app);
     const listener = createHttpListener({
-      server: application.server, tls, mode: 'strict', stack, live, context,
+      server: application.server,
+      tls,
+      mode: 'strict',
+      stack,
+      live,
+      context,
       normalize: (target) => normalizeTarget(target, 'REJECT_ESCAPED_SLASHES'),
-      runtime: systemRuntime, logger: silentLogger, ...rest,
+      runtime: systemRuntime,
+      logger: silentLogger,
+      ...rest,
     });
     await application.ready();
     application.server.listen(0, '127.0.0.1');
@@ -72,12 +111,22 @@ export class TestMesh {
       await listener.close();
       await source.close();
     });
-    return { listener, port: (application.server.address() as AddressInfo).port, live, context, stack, source };
+    return {
+      listener,
+      port: (application.server.address() as AddressInfo).port,
+      live,
+      context,
+      stack,
+      source,
+    };
   }
 
   /** Files for curl and openssl. */
   async files(name: string, faults: Parameters<TestCa['issue']>[1] = {}): Promise<string> {
-    const { certPem, keyPem } = await this.ca.issue(`/ns/default/sa/${name}`, { dnsNames: ['localhost'], ...faults });
+    const { certPem, keyPem } = await this.ca.issue(`/ns/default/sa/${name}`, {
+      dnsNames: ['localhost'],
+      ...faults,
+    });
     const base = join(this.dir, `${name}-${Math.trunc(performance.now() * 1000)}`);
     await writeFile(`${base}.pem`, certPem);
     await writeFile(`${base}.key`, keyPem);
@@ -85,16 +134,40 @@ export class TestMesh {
   }
 
   async curl(base: string, url: string, ...args: string[]): Promise<{ code: number; out: string }> {
-    const all = ['-sS', '--max-time', '10', '--cacert', join(this.dir, 'ca.pem'), '--cert', `${base}.pem`, '--key', `${base}.key`, '--insecure', '-w', '\n%{http_code} %{http_version}', ...args, url];
+    const all = [
+      '-sS',
+      '--max-time',
+      '10',
+      '--cacert',
+      join(this.dir, 'ca.pem'),
+      '--cert',
+      `${base}.pem`,
+      '--key',
+      `${base}.key`,
+      '--insecure',
+      '-w',
+      '\n%{http_code} %{http_version}',
+      ...args,
+      url,
+    ];
     return await new Promise((resolve) => {
-      execFile('curl', all, (error, stdout, stderr) => resolve({ code: error ? Number(error.code) : 0, out: stdout + (error ? stderr : '') }));
+      execFile('curl', all, (error, stdout, stderr) =>
+        resolve({ code: error ? Number(error.code) : 0, out: stdout + (error ? stderr : '') }),
+      );
     });
   }
 
   /** A raw TLS connection with an identity. */
   async raw(port: number, name = 'web', alpn: string[] = ['http/1.1']): Promise<TLSSocket> {
     const { certPem, keyPem } = await this.ca.issue(`/ns/default/sa/${name}`);
-    const socket = connect({ port, host: '127.0.0.1', cert: certPem, key: keyPem, rejectUnauthorized: false, ALPNProtocols: alpn });
+    const socket = connect({
+      port,
+      host: '127.0.0.1',
+      cert: certPem,
+      key: keyPem,
+      rejectUnauthorized: false,
+      ALPNProtocols: alpn,
+    });
     socket.on('error', () => {});
     await once(socket, 'secureConnect');
     this.cleanup(() => void socket.destroy());
@@ -113,18 +186,46 @@ export class TestMesh {
     return text;
   }
 
-  async client(upstreams: Record<string, readonly number[]>, options: { layers?: readonly Layer[]; name?: string; context?: CallContext; identities?: Record<string, string>; logger?: Logger; source?: StaticIdentitySource } = {}): Promise<HttpClient> {
+  async client(
+    upstreams: Record<string, readonly number[]>,
+    options: {
+      layers?: readonly Layer[];
+      name?: string;
+      context?: CallContext;
+      identities?: Record<string, string>;
+      logger?: Logger;
+      source?: StaticIdentitySource;
+    } = {},
+  ): Promise<HttpClient> {
     const source = options.source ?? (await this.identity(options.name ?? 'web'));
     const dialer = createDialer({ source, runtime: systemRuntime, logger: silentLogger });
     const clusters = new Map<string, Cluster>(
       Object.entries(upstreams).map(([name, ports]) => [
         name,
-        { name, identities: [parseSpiffeId(options.identities?.[name] ?? `spiffe://${trustDomain}/ns/default/sa/${name}`)], endpoints: ports.map((port) => ({ host: '127.0.0.1', port })) },
+        {
+          name,
+          identities: [
+            parseSpiffeId(options.identities?.[name] ?? `spiffe://${trustDomain}/ns/default/sa/${name}`),
+          ],
+          endpoints: ports.map((port) => ({ host: '127.0.0.1', port })),
+        },
       ]),
     );
-    const snapshot: Snapshot = { version: 1, workload: { service: 'web', namespace: 'default', trustDomain, labels: {} }, mtls: 'strict', clusters, policies: [] };
+    const snapshot: Snapshot = {
+      version: 1,
+      workload: { service: 'web', namespace: 'default', trustDomain, labels: {} },
+      mtls: 'strict',
+      clusters,
+      policies: [],
+    };
     const client = createHttpClient({
-      snapshot: () => snapshot, dialer, source, stack: new StackHolder(createStack(options.layers ?? [])), context: options.context ?? new CallContext(), runtime: systemRuntime, logger: options.logger ?? silentLogger,
+      snapshot: () => snapshot,
+      dialer,
+      source,
+      stack: new StackHolder(createStack(options.layers ?? [])),
+      context: options.context ?? new CallContext(),
+      runtime: systemRuntime,
+      logger: options.logger ?? silentLogger,
     });
     this.cleanup(async () => {
       await (client.dispatcher.destroy as () => Promise<void>)();

@@ -3,7 +3,12 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
-import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Socket,
+} from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { mint } from '@inmesh/identity/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -13,7 +18,11 @@ afterEach(() => {
   for (const close of closers.splice(0)) close();
 });
 
-async function listen(server: { listen(port: number, host: string): unknown; address(): unknown; close(): unknown }): Promise<number> {
+async function listen(server: {
+  listen(port: number, host: string): unknown;
+  address(): unknown;
+  close(): unknown;
+}): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server as never, 'listening');
   closers.push(() => void server.close());
@@ -41,12 +50,23 @@ describe('the listening server is the application’s own (b1, b3)', () => {
   });
 
   it('b3: its connection listener can be swapped, and run later on another socket, TLS or not', async () => {
-    const ca = await mint({ uris: ['spiffe://t.test'], notBeforeMs: 1_600_000_000_000, notAfterMs: 4_000_000_000_000, dnsNames: ['localhost'] });
-    const server = createServer({ headersTimeout: 300, connectionsCheckingInterval: 50 }, (request, response) => response.end(`${(request.socket as { encrypted?: boolean }).encrypted ?? false}`));
+    const ca = await mint({
+      uris: ['spiffe://t.test'],
+      notBeforeMs: 1_600_000_000_000,
+      notAfterMs: 4_000_000_000_000,
+      dnsNames: ['localhost'],
+    });
+    const server = createServer(
+      { headersTimeout: 300, connectionsCheckingInterval: 50 },
+      (request, response) =>
+        response.end(`${(request.socket as { encrypted?: boolean }).encrypted ?? false}`),
+    );
     const originals = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
     expect(originals).toHaveLength(1);
     server.removeAllListeners('connection');
-    const tls = createTlsServer({ key: ca.keyPem, cert: ca.certPem }, (secured) => originals[0]?.call(server, secured));
+    const tls = createTlsServer({ key: ca.keyPem, cert: ca.certPem }, (secured) =>
+      originals[0]?.call(server, secured),
+    );
     server.on('connection', (socket) => {
       socket.once('readable', () => {
         const byte = socket.read(1) as Buffer;
@@ -92,7 +112,12 @@ describe('the listening server is the application’s own (b1, b3)', () => {
     }) as Server['emit'];
     for (const event of ['checkContinue', 'upgrade', 'connect']) server.on(event, () => {});
     const port = await listen(server);
-    for (const head of ['GET / HTTP/1.1', 'POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1', 'GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x', 'CONNECT a:1 HTTP/1.1']) {
+    for (const head of [
+      'GET / HTTP/1.1',
+      'POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1',
+      'GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x',
+      'CONNECT a:1 HTTP/1.1',
+    ]) {
       const socket = open(port);
       socket.write(`${head}\r\nHost: a\r\n\r\n`);
       await once(socket.resume(), 'close');
@@ -110,7 +135,11 @@ describe('views of request headers (b7)', () => {
       delete request.headersDistinct['x-spoof'];
       const i = request.rawHeaders.findIndex((name) => name.toLowerCase() === 'x-spoof');
       request.rawHeaders.splice(i, 2);
-      seen.push(request.headers['x-spoof'], request.headersDistinct['x-spoof'], request.rawHeaders.join().includes('spoof'));
+      seen.push(
+        request.headers['x-spoof'],
+        request.headersDistinct['x-spoof'],
+        request.rawHeaders.join().includes('spoof'),
+      );
       response.end();
     });
     const socket = open(await listen(server));
@@ -145,7 +174,9 @@ describe('a client that leaves during an asynchronous decision (cl)', () => {
 
 describe('plain HTTP over HTTP/2 (b6)', () => {
   it('a stream of one HTTP/2 server can be handed to another that never listens', async () => {
-    const compat = createHttp2Server((request, response) => response.end(`${request.url} ${request.httpVersion}`));
+    const compat = createHttp2Server((request, response) =>
+      response.end(`${request.url} ${request.httpVersion}`),
+    );
     const server = createHttp2Server();
     server.on('stream', (stream, headers, flags, raw) => compat.emit('stream', stream, headers, flags, raw));
     const port = await listen(server);

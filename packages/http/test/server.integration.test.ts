@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type RequestListener } from 'node:h
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import Router from '@koa/router';
 import { type Call, type CallEnd, createStack, type Layer, MeshError } from '@inmesh/core';
+import Router from '@koa/router';
 import express from 'express';
 import express4 from 'express4';
 import fastify from 'fastify';
@@ -16,11 +16,17 @@ import { httpPeer } from '../src/index.js';
 import { TestMesh } from './harness.js';
 
 const allowWeb = (ends: CallEnd[] = []): Layer => ({
-  role: 'authorize', scope: 'call', why: 'test',
+  role: 'authorize',
+  scope: 'call',
+  why: 'test',
   bind: () => ({
     request: (call: Call) =>
       call.facts.path.startsWith('/admin') || call.facts.connection.peer?.id.serviceAccount !== 'web'
-        ? { kind: 'reject', error: new MeshError('INMESH_ERR_AUTHZ_DENIED', 'denied'), reply: { httpStatus: 403, body: 'RBAC: access denied' } }
+        ? {
+            kind: 'reject',
+            error: new MeshError('INMESH_ERR_AUTHZ_DENIED', 'denied'),
+            reply: { httpStatus: 403, body: 'RBAC: access denied' },
+          }
         : undefined,
     end: (_call, end) => void ends.push(end),
   }),
@@ -49,15 +55,23 @@ describe('one port', () => {
   it('denies by layer before the handler, and counts each end once', async () => {
     let calls = 0;
     const ends: CallEnd[] = [];
-    const { port, live } = await mesh.serve((_request: IncomingMessage, response: { end(text: string): void }) => {
-      calls++;
-      response.end('ok');
-    }, { layers: [allowWeb(ends)] });
+    const { port, live } = await mesh.serve(
+      (_request: IncomingMessage, response: { end(text: string): void }) => {
+        calls++;
+        response.end('ok');
+      },
+      { layers: [allowWeb(ends)] },
+    );
     expect((await mesh.curl(await mesh.files('web'), `https://localhost:${port}/`)).out).toBe('ok\n200 1.1');
-    expect((await mesh.curl(await mesh.files('intruder'), `https://localhost:${port}/`)).out).toBe('RBAC: access denied\n403 1.1');
+    expect((await mesh.curl(await mesh.files('intruder'), `https://localhost:${port}/`)).out).toBe(
+      'RBAC: access denied\n403 1.1',
+    );
     expect(calls).toBe(1);
     await live.whenIdle();
-    expect(ends.map((end) => [end.status, end.httpStatus, end.isLocalReply])).toEqual([['ok', 200, false], ['permission-denied', 403, true]]);
+    expect(ends.map((end) => [end.status, end.httpStatus, end.isLocalReply])).toEqual([
+      ['ok', 200, false],
+      ['permission-denied', 403, true],
+    ]);
   });
 
   it('strict: plaintext gets no byte; permissive: it is served, and is nobody', async () => {
@@ -78,7 +92,9 @@ describe('one port', () => {
     expect(await plain(strict.port, request)).toBe('');
     expect(await plain(strict.port, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')).toBe('');
     expect(await plain(permissive.port, request)).toContain('hello nobody on 1.1 /');
-    expect((await mesh.curl(await mesh.files('web'), `https://localhost:${permissive.port}/`)).out).toContain('hello spiffe://a.test');
+    expect((await mesh.curl(await mesh.files('web'), `https://localhost:${permissive.port}/`)).out).toContain(
+      'hello spiffe://a.test',
+    );
   });
 
   it('answers probes over plaintext although strict, and nothing else', async () => {
@@ -95,7 +111,14 @@ describe('one port', () => {
       return text;
     };
     expect(await get('/livez')).toContain('200 OK');
-    for (const [target, method] of [['/', 'GET'], ['/livez', 'POST'], ['/livez/../', 'GET'], ['//livez', 'GET'], ['/livez?x', 'GET']] as const) expect(await get(target, method)).toBe('');
+    for (const [target, method] of [
+      ['/', 'GET'],
+      ['/livez', 'POST'],
+      ['/livez/../', 'GET'],
+      ['//livez', 'GET'],
+      ['/livez?x', 'GET'],
+    ] as const)
+      expect(await get(target, method)).toBe('');
   });
 
   it.each([
@@ -104,7 +127,10 @@ describe('one port', () => {
     ['another Host than the target', 'GET http://evil/ HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['an escaped slash', 'GET /%2fadmin HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['a NUL', 'GET /admin%00 HTTP/1.1\r\nHost: a\r\n\r\n'],
-    ['both lengths', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    [
+      'both lengths',
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
     ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n'],
     ['huge headers', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`],
   ])('refuses %s and closes', async (_what, bytes) => {
@@ -116,34 +142,116 @@ describe('one port', () => {
 
   it('rewrites the target into the form that was decided on', async () => {
     const { port } = await mesh.serve(hello, { layers: [allowWeb()] });
-    const get = (target: string): Promise<string> => mesh.exchange(port, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    const get = (target: string): Promise<string> =>
+      mesh.exchange(port, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
     expect(await get('/a//b/../c?q=%2f#f')).toContain('/a/c?q=%2f');
     expect(await get('http://A/x')).toContain('on 1.1 /x');
-    for (const target of ['//admin', '/./admin', '/x/../admin', '/%61dmin', '/admin#f', 'http://a/admin']) expect(await get(target)).toContain('403 Forbidden');
+    for (const target of ['//admin', '/./admin', '/x/../admin', '/%61dmin', '/admin#f', 'http://a/admin'])
+      expect(await get(target)).toContain('403 Forbidden');
   });
 
   const xfcc = 'x-forwarded-client-cert';
-  const frameworks: readonly [string, () => Promise<unknown> | unknown][] = [
-    ['express 5', () => express().get('/echo', (request, response) => void response.json({ url: request.url, peer: httpPeer(request)?.id.uri, headers: request.headers, distinct: request.headersDistinct, raw: request.rawHeaders }))],
-    ['express 4', () => express4().get('/echo', (request: IncomingMessage & { url: string }, response: { json(value: unknown): void }) => response.json({ url: request.url, peer: httpPeer(request)?.id.uri, headers: request.headers, distinct: request.headersDistinct, raw: request.rawHeaders }))],
-    ['koa', () => {
-      const router = new Router();
-      router.get('/echo', (context) => {
-        context.body = { url: context.url, peer: httpPeer(context.req)?.id.uri, headers: context.headers, distinct: context.req.headersDistinct, raw: context.req.rawHeaders };
-      });
-      return new Koa().use(router.routes());
-    }],
-    ['fastify', () => {
-      const app = fastify();
-      app.get('/echo', (request) => ({ url: request.url, peer: httpPeer(request)?.id.uri, headers: request.headers, distinct: request.raw.headersDistinct, raw: request.raw.rawHeaders }));
-      return app;
-    }],
-    ['hono', () => new Hono().get('/echo', (context) => context.json({ url: new URL(context.req.url).pathname, peer: httpPeer(context)?.id.uri, headers: Object.fromEntries(context.req.raw.headers), one: context.req.header(xfcc) ?? '' }))],
-    ['http.Server', () => createServer((request, response) => response.end(JSON.stringify({ url: request.url, peer: httpPeer(request)?.id.uri, headers: request.headers, distinct: request.headersDistinct, raw: request.rawHeaders })))],
+  const frameworks: readonly [string, () => unknown][] = [
+    [
+      'express 5',
+      () =>
+        express().get(
+          '/echo',
+          (request, response) =>
+            void response.json({
+              url: request.url,
+              peer: httpPeer(request)?.id.uri,
+              headers: request.headers,
+              distinct: request.headersDistinct,
+              raw: request.rawHeaders,
+            }),
+        ),
+    ],
+    [
+      'express 4',
+      () =>
+        express4().get(
+          '/echo',
+          (request: IncomingMessage & { url: string }, response: { json(value: unknown): void }) =>
+            response.json({
+              url: request.url,
+              peer: httpPeer(request)?.id.uri,
+              headers: request.headers,
+              distinct: request.headersDistinct,
+              raw: request.rawHeaders,
+            }),
+        ),
+    ],
+    [
+      'koa',
+      () => {
+        const router = new Router();
+        router.get('/echo', (context) => {
+          context.body = {
+            url: context.url,
+            peer: httpPeer(context.req)?.id.uri,
+            headers: context.headers,
+            distinct: context.req.headersDistinct,
+            raw: context.req.rawHeaders,
+          };
+        });
+        return new Koa().use(router.routes());
+      },
+    ],
+    [
+      'fastify',
+      () => {
+        const app = fastify();
+        app.get('/echo', (request) => ({
+          url: request.url,
+          peer: httpPeer(request)?.id.uri,
+          headers: request.headers,
+          distinct: request.raw.headersDistinct,
+          raw: request.raw.rawHeaders,
+        }));
+        return app;
+      },
+    ],
+    [
+      'hono',
+      () =>
+        new Hono().get('/echo', (context) =>
+          context.json({
+            url: new URL(context.req.url).pathname,
+            peer: httpPeer(context)?.id.uri,
+            headers: Object.fromEntries(context.req.raw.headers),
+            one: context.req.header(xfcc) ?? '',
+          }),
+        ),
+    ],
+    [
+      'http.Server',
+      () =>
+        createServer((request, response) =>
+          response.end(
+            JSON.stringify({
+              url: request.url,
+              peer: httpPeer(request)?.id.uri,
+              headers: request.headers,
+              distinct: request.headersDistinct,
+              raw: request.rawHeaders,
+            }),
+          ),
+        ),
+    ],
   ];
   it.each(frameworks)('%s sees the peer, and no view of a spoofed identity', async (_name, make) => {
     const { port } = await mesh.serve(await make());
-    const { out } = await mesh.curl(await mesh.files('web'), `https://localhost:${port}//echo`, '-H', `${xfcc}: URI=spiffe://a.test/admin`, '-H', 'X-Inmesh-Peer: evil', '-H', 'x-kept: yes');
+    const { out } = await mesh.curl(
+      await mesh.files('web'),
+      `https://localhost:${port}//echo`,
+      '-H',
+      `${xfcc}: URI=spiffe://a.test/admin`,
+      '-H',
+      'X-Inmesh-Peer: evil',
+      '-H',
+      'x-kept: yes',
+    );
     expect(out).toContain('"peer":"spiffe://a.test/ns/default/sa/web"');
     expect(out).toContain('x-kept');
     expect(out.toLowerCase()).not.toMatch(/client-cert|x-inmesh|spiffe:\/\/a.test\/admin/);
@@ -153,9 +261,12 @@ describe('one port', () => {
   it('lets WebSockets through by the same decision', async () => {
     const server = createServer();
     const sockets = new WebSocketServer({ server });
-    sockets.on('connection', (socket, request) => socket.send(`hello ${httpPeer(request)?.id.serviceAccount}`));
+    sockets.on('connection', (socket, request) =>
+      socket.send(`hello ${httpPeer(request)?.id.serviceAccount}`),
+    );
     const { port, live } = await mesh.serve(server, { layers: [allowWeb()] });
-    const upgrade = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+    const upgrade =
+      'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
     const socket = await mesh.raw(port);
     socket.write(upgrade);
     let text = '';
@@ -167,7 +278,9 @@ describe('one port', () => {
     expect(live.size).toBe(1);
     socket.destroy();
     await live.whenIdle();
-    expect(await mesh.exchange(port, upgrade, 'intruder')).toMatch(/^HTTP\/1\.1 403 Forbidden[^]*RBAC: access denied$/);
+    expect(await mesh.exchange(port, upgrade, 'intruder')).toMatch(
+      /^HTTP\/1\.1 403 Forbidden[^]*RBAC: access denied$/,
+    );
     sockets.close();
   });
 
@@ -175,7 +288,8 @@ describe('one port', () => {
     const server = createServer((request, response) => request.pipe(response));
     server.on('connect', (_request, socket) => socket.end('HTTP/1.1 200 OK\r\n\r\ntunnel'));
     const { port } = await mesh.serve(server, { layers: [allowWeb()] });
-    const put = 'PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n';
+    const put =
+      'PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n';
     const denied = await mesh.raw(port, 'intruder');
     denied.write(put);
     const [head] = (await once(denied, 'data')) as [Buffer];
@@ -191,8 +305,12 @@ describe('one port', () => {
     });
     await once(allowed, 'close');
     expect(text).toContain('hi');
-    expect(await mesh.exchange(port, 'CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n')).toContain('tunnel');
-    expect(await mesh.exchange(port, 'CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n', 'intruder')).toMatch(/^HTTP\/1\.1 403/);
+    expect(await mesh.exchange(port, 'CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n')).toContain(
+      'tunnel',
+    );
+    expect(
+      await mesh.exchange(port, 'CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n', 'intruder'),
+    ).toMatch(/^HTTP\/1\.1 403/);
   });
 
   it('answers plain HTTP over HTTP/2 clearly, or serves it where the application opted in', async () => {
@@ -200,7 +318,17 @@ describe('one port', () => {
     const opted = await mesh.serve(hello, { http2: true, layers: [allowWeb()] });
     const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/web');
     const get = async (port: number, headers: Record<string, string>): Promise<string> => {
-      const session = connectHttp2('https://localhost', { createConnection: () => connectTls({ port, host: '127.0.0.1', cert: certPem, key: keyPem, rejectUnauthorized: false, ALPNProtocols: ['h2'] }) });
+      const session = connectHttp2('https://localhost', {
+        createConnection: () =>
+          connectTls({
+            port,
+            host: '127.0.0.1',
+            cert: certPem,
+            key: keyPem,
+            rejectUnauthorized: false,
+            ALPNProtocols: ['h2'],
+          }),
+      });
       const stream = session.request(headers);
       let text = '';
       stream.on('response', (reply) => {
@@ -213,21 +341,31 @@ describe('one port', () => {
       session.close();
       return text;
     };
-    expect(await get(bare.port, { ':path': '/' })).toBe('505 inmesh: this service does not serve plain HTTP over HTTP/2; use HTTP/1.1\n');
-    expect(await get(bare.port, { ':path': '/a.B/C', ':method': 'POST', 'content-type': 'application/grpc' })).toBe('200 12');
-    expect(await get(opted.port, { ':path': '/x//y', [xfcc]: 'evil' })).toBe('200 hello spiffe://a.test/ns/default/sa/web on 2.0 /x/y');
+    expect(await get(bare.port, { ':path': '/' })).toBe(
+      '505 inmesh: this service does not serve plain HTTP over HTTP/2; use HTTP/1.1\n',
+    );
+    expect(
+      await get(bare.port, { ':path': '/a.B/C', ':method': 'POST', 'content-type': 'application/grpc' }),
+    ).toBe('200 12');
+    expect(await get(opted.port, { ':path': '/x//y', [xfcc]: 'evil' })).toBe(
+      '200 hello spiffe://a.test/ns/default/sa/web on 2.0 /x/y',
+    );
     expect(await get(opted.port, { ':path': '/x/../admin' })).toBe('403 RBAC: access denied');
     expect(await get(opted.port, { ':path': '/', ':authority': 'a', host: 'b' })).toContain('400 ');
   });
 
   it('cuts slow headers and silent connections, while others are served', async () => {
-    const { port } = await mesh.serve(hello, { limits: { headersTimeoutMs: 300, sniffTimeoutMs: 300, maxSilent: 5 } });
+    const { port } = await mesh.serve(hello, {
+      limits: { headersTimeoutMs: 300, sniffTimeoutMs: 300, maxSilent: 5 },
+    });
     const slow = await mesh.raw(port);
     slow.write('GET / HTTP/1.1\r\nHost:');
     const silent = Array.from({ length: 20 }, () => connectTcp(port, '127.0.0.1').on('error', () => {}));
     expect((await mesh.curl(await mesh.files('web'), `https://localhost:${port}/`)).out).toContain('200');
     slow.resume();
-    await Promise.all([slow, ...silent].map((socket) => (socket.closed ? undefined : once(socket.resume(), 'close'))));
+    await Promise.all(
+      [slow, ...silent].map((socket) => (socket.closed ? undefined : once(socket.resume(), 'close'))),
+    );
   });
 
   it('does not start a handler for a client that left during an asynchronous decision', async () => {
@@ -235,8 +373,13 @@ describe('one port', () => {
     let release: () => void = () => {};
     const ends: CallEnd[] = [];
     const wait: Layer = {
-      role: 'wait', scope: 'call', why: 'test',
-      bind: () => ({ request: () => new Promise((resolve) => (release = () => resolve(undefined))), end: (_call, end) => void ends.push(end) }),
+      role: 'wait',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({
+        request: () => new Promise((resolve) => (release = () => resolve(undefined))),
+        end: (_call, end) => void ends.push(end),
+      }),
     };
     const { port, live } = await mesh.serve(() => calls++, { layers: [wait] });
     const socket = await mesh.raw(port);
@@ -264,28 +407,54 @@ describe('one port', () => {
 
   it('lets a layer see and change the head of a reply, however it is written', async () => {
     const layer: Layer = {
-      role: 'stamp', scope: 'call', why: 'test',
-      bind: () => ({ head: (_call, head) => head.headers.set('x-stamp', `${head.httpStatus} ${head.headers.get('x-app') ?? ''}`) }),
+      role: 'stamp',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({
+        head: (_call, head) =>
+          head.headers.set('x-stamp', `${head.httpStatus} ${head.headers.get('x-app') ?? ''}`),
+      }),
     };
-    const { port } = await mesh.serve((request: IncomingMessage, response: { writeHead(status: number, ...rest: unknown[]): void; setHeader(name: string, value: string): void; end(text?: string): void }) => {
-      if (request.url === '/object') response.writeHead(201, { 'X-App': 'object' });
-      else if (request.url === '/list') response.writeHead(202, 'Fine', ['x-app', 'list', 'set-cookie', 'a', 'set-cookie', 'b']);
-      else response.setHeader('x-app', 'set');
-      response.end('body');
-    }, { layers: [layer] });
+    const { port } = await mesh.serve(
+      (
+        request: IncomingMessage,
+        response: {
+          writeHead(status: number, ...rest: unknown[]): void;
+          setHeader(name: string, value: string): void;
+          end(text?: string): void;
+        },
+      ) => {
+        if (request.url === '/object') response.writeHead(201, { 'X-App': 'object' });
+        else if (request.url === '/list')
+          response.writeHead(202, 'Fine', ['x-app', 'list', 'set-cookie', 'a', 'set-cookie', 'b']);
+        else response.setHeader('x-app', 'set');
+        response.end('body');
+      },
+      { layers: [layer] },
+    );
     const web = await mesh.files('web');
-    const head = async (path: string): Promise<string> => (await mesh.curl(web, `https://localhost:${port}${path}`, '-i')).out.toLowerCase();
+    const head = async (path: string): Promise<string> =>
+      (await mesh.curl(web, `https://localhost:${port}${path}`, '-i')).out.toLowerCase();
     expect(await head('/')).toContain('x-stamp: 200 set');
     expect(await head('/object')).toContain('x-stamp: 201 object');
     expect(await head('/list')).toMatch(/202 fine[^]*set-cookie: a[^]*set-cookie: b[^]*x-stamp: 202 list/);
   });
 
   it('stops a running call when it is decided again', async () => {
-    const service = await mesh.serve((_request: IncomingMessage, response: { write(text: string): void }) => response.write('first'));
+    const service = await mesh.serve((_request: IncomingMessage, response: { write(text: string): void }) =>
+      response.write('first'),
+    );
     const socket = await mesh.raw(service.port);
     socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     await once(socket, 'data');
-    const deny: Layer = { role: 'authorize', scope: 'call', why: 'test', bind: () => ({ recheck: () => ({ kind: 'reject', error: new MeshError('INMESH_ERR_AUTHZ_DENIED', 'no') }) }) };
+    const deny: Layer = {
+      role: 'authorize',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({
+        recheck: () => ({ kind: 'reject', error: new MeshError('INMESH_ERR_AUTHZ_DENIED', 'no') }),
+      }),
+    };
     service.stack.replace(createStack([deny]));
     expect(service.live.recheckAll()).toBe(1);
     await once(socket, 'close');

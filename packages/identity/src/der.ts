@@ -113,15 +113,18 @@ export function readSmallInteger(value: DerValue): number {
   return content.readUIntBE(0, content.length);
 }
 
+/** UTCTime and GeneralizedTime by tag. */
+const timeForms: Readonly<Record<number, RegExp>> = {
+  0x17: /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/,
+  0x18: /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/,
+};
+
 /** Reads a UTCTime or GeneralizedTime of RFC 5280 §4.1.2.5 as milliseconds since 1970. */
 export function readTime(value: DerValue): number {
   const text = value.content.toString('latin1');
   const isUtc = value.tag === 0x17;
-  if (!isUtc && value.tag !== 0x18) throw bad('time');
-  const match = (
-    isUtc ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
-  ).exec(text);
-  if (match === null) throw bad('time');
+  const match = timeForms[value.tag]?.exec(text);
+  if (!match) throw bad('time');
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
   const century = isUtc ? (year < 50 ? 2000 : 1900) : 0;
   const ms = Date.UTC(century + year, month - 1, day, hour, minute, second);

@@ -241,7 +241,7 @@ export async function openDevCa(options: DevCaOptions): Promise<DevCa> {
   try {
     return await openDirectory(dir, options);
   } catch (error) {
-    const { code = '', message = '' } = error as NodeJS.ErrnoException;
+    const { code = '', message } = error as NodeJS.ErrnoException;
     if (isMeshError(error) || !unwritable.has(code)) throw error;
     options.logger.warn(
       { dir, reason: message },

@@ -61,7 +61,7 @@ const verification =
 function translate(error: unknown, options: SecureOptions, isSecuring: boolean): MeshError {
   if (isMeshError(error)) return error;
   const { cluster, address, expect } = options;
-  const { code = '', message = '' } = error as NodeJS.ErrnoException;
+  const { code = '', message } = error as NodeJS.ErrnoException;
   if (verification.test(code)) {
     return new MeshError(
       'INMESH_ERR_PEER_IDENTITY',
@@ -115,7 +115,7 @@ class MeshDialer implements Dialer {
 
   close(): void {
     this.#isClosed = true;
-    for (const cancel of [...this.#cancels]) cancel();
+    for (const cancel of this.#cancels) cancel();
   }
 
   /** The identity in force, or why there is none. */

@@ -12,6 +12,7 @@ export {
 export { clientAlpn, createDialer, type DialerOptions } from './dialer.js';
 export { createFileIdentity, type FileIdentityOptions } from './file-identity.js';
 export type { IdentityOrigin, IdentitySnapshot, IdentitySource, TrustBundle, X509Svid } from './identity.js';
+export { type FirstBytes, Sniffer, type SniffLimits } from './sniffer.js';
 export {
   createStaticIdentity,
   type StaticIdentity,
@@ -20,4 +21,3 @@ export {
 } from './static-identity.js';
 export type { Dialer, DialOptions, OnDialed, OnSecure, SecureOptions, TlsFrontEnd } from './tls-contract.js';
 export { createTlsFrontEnd, serverAlpn, type TlsFrontEndOptions } from './tls-front-end.js';
-export { type FirstBytes, Sniffer, type SniffLimits } from './sniffer.js';

@@ -15,8 +15,6 @@ export interface TestCa {
  *
  * @param wallMs - Wall clock now. @defaultValue the system's
  */
-export { mint };
-
 export async function createTestCa(
   trustDomain: string,
   wallMs: number = performance.timeOrigin + performance.now(),
@@ -43,3 +41,5 @@ export async function createTestCa(
       }),
   };
 }
+
+export { mint } from './mint.js';

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import('../dist/cli.js').then(async (cli) => {
-  process.exitCode = await cli.main(process.argv.slice(2));
-});
+import process from 'node:process';
+
+// A checked-in shim: npm links it before anything is built.
+const { main } = await import('../dist/cli.js');
+process.exitCode = await main(process.argv.slice(2));

@@ -51,7 +51,11 @@ export const commands: readonly CommandSpec[] = Object.freeze([
 
 function help(): string {
   const width = Math.max(...commands.map(({ usage }) => usage.length));
-  return ['Usage: inmesh COMMAND', '', ...commands.map(({ usage, text }) => `  ${usage.padEnd(width)}  ${text}`)].join('\n');
+  return [
+    'Usage: inmesh COMMAND',
+    '',
+    ...commands.map(({ usage, text }) => `  ${usage.padEnd(width)}  ${text}`),
+  ].join('\n');
 }
 
 const console: CliOutput = {

@@ -1,9 +1,22 @@
-import { resolveConfig, type ResolvedConfig } from '@inmesh/config';
-import { CallContext, createStack, insertLayers, type Logger, MeshError, type PeerIdentity, type Runtime, type Snapshot, StackHolder, systemRuntime, type Watch, type Workload } from '@inmesh/core';
+import { type ResolvedConfig, resolveConfig } from '@inmesh/config';
+import {
+  CallContext,
+  createStack,
+  insertLayers,
+  type Logger,
+  MeshError,
+  type PeerIdentity,
+  type Runtime,
+  type Snapshot,
+  StackHolder,
+  systemRuntime,
+  type Watch,
+  type Workload,
+} from '@inmesh/core';
+import type { GrpcClient } from '@inmesh/grpc';
 import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
-import type { GrpcClient } from '@inmesh/grpc';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
@@ -35,8 +48,18 @@ class InProcessMesh implements Mesh {
   constructor(parts: MeshParts) {
     const { source, runtime, logger, config, layers } = parts;
     this.#parts = parts;
-    this.#dialer = createDialer({ source, runtime, logger, connectTimeoutMs: config.values.connectTimeout, handshakeTimeoutMs: config.values.connectTimeout });
-    this.#outbound = new StackHolder(createStack(insertLayers([], layers.outbound ?? []), (role, phase, error) => logger.error({ role, phase, error }, 'a layer threw')));
+    this.#dialer = createDialer({
+      source,
+      runtime,
+      logger,
+      connectTimeoutMs: config.values.connectTimeout,
+      handshakeTimeoutMs: config.values.connectTimeout,
+    });
+    this.#outbound = new StackHolder(
+      createStack(insertLayers([], layers.outbound ?? []), (role, phase, error) =>
+        logger.error({ role, phase, error }, 'a layer threw'),
+      ),
+    );
   }
 
   get config(): ResolvedConfig {
@@ -60,7 +83,12 @@ class InProcessMesh implements Mesh {
   serve(app?: unknown, options: ServeOptions = {}): MeshServer {
     this.#checkOpen();
     const { config, layers, ...parts } = this.#parts;
-    const server = new Server({ ...parts, config: config.values, layers: layers.inbound ?? [], context: this.#context }, app, options, (closed) => this.#servers.delete(closed));
+    const server = new Server(
+      { ...parts, config: config.values, layers: layers.inbound ?? [], context: this.#context },
+      app,
+      options,
+      (closed) => this.#servers.delete(closed),
+    );
     this.#servers.add(server);
     return server;
   }
@@ -70,8 +98,14 @@ class InProcessMesh implements Mesh {
   }
 
   peer(requestOrCall: unknown): PeerIdentity | undefined {
-    const isRpc = typeof requestOrCall === 'object' && requestOrCall !== null && 'metadata' in requestOrCall && 'sendMetadata' in requestOrCall;
-    return isRpc ? lazy.grpc().grpcPeer(requestOrCall as Parameters<ReturnType<typeof lazy.grpc>['grpcPeer']>[0]) : httpPeer(requestOrCall);
+    const isRpc =
+      typeof requestOrCall === 'object' &&
+      requestOrCall !== null &&
+      'metadata' in requestOrCall &&
+      'sendMetadata' in requestOrCall;
+    return isRpc
+      ? lazy.grpc().grpcPeer(requestOrCall as Parameters<ReturnType<typeof lazy.grpc>['grpcPeer']>[0])
+      : httpPeer(requestOrCall);
   }
 
   close(): Promise<void> {
@@ -95,7 +129,13 @@ class InProcessMesh implements Mesh {
 
   readonly #snapshot = (): Snapshot => {
     const { config, workload, policies } = this.#parts;
-    this.#current ??= Object.freeze({ version: 1, workload, mtls: config.values.mtls, clusters: config.values.upstreams, policies: policies.policies });
+    this.#current ??= Object.freeze({
+      version: 1,
+      workload,
+      mtls: config.values.mtls,
+      clusters: config.values.upstreams,
+      policies: policies.policies,
+    });
     return this.#current;
   };
   #current: Snapshot | undefined;
@@ -139,23 +179,56 @@ class InProcessMesh implements Mesh {
  * `INMESH_ERR_CERTIFICATE_INVALID`, `INMESH_ERR_LAYER_ORDER`
  */
 export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
-  const { env = process.env, cwd = process.cwd(), svid, policies: objects = [], layers = {}, runtime = systemRuntime, logger: given, ...code } = options;
+  const {
+    env = process.env,
+    cwd = process.cwd(),
+    svid,
+    policies: objects = [],
+    layers = {},
+    runtime = systemRuntime,
+    logger: given,
+    ...code
+  } = options;
   const config = resolveConfig({ env, code, cwd });
   const { values } = config;
   const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
-  const workload: Workload = Object.freeze({ service: values.serviceName, namespace: values.namespace, trustDomain: values.trustDomain, labels: values.labels });
+  const workload: Workload = Object.freeze({
+    service: values.serviceName,
+    namespace: values.namespace,
+    trustDomain: values.trustDomain,
+    labels: values.labels,
+  });
   const source = createIdentitySource({ config: values, svid, env, runtime, logger });
   let policies: PolicyEngine | undefined;
   try {
     const wait = (watch: Watch<unknown>, what: string): Promise<void> =>
-      waitAtStart((signal) => watch.ready(signal), what, () => watch.state.error, values.startupTimeout, runtime);
+      waitAtStart(
+        (signal) => watch.ready(signal),
+        what,
+        () => watch.state.error,
+        values.startupTimeout,
+        runtime,
+      );
     [policies] = await Promise.all([
-      PolicyEngine.start({ config: values, objects, workload, runtime, logger }, (directory) => wait(directory, 'policies')),
+      PolicyEngine.start({ config: values, objects, workload, runtime, logger }, (directory) =>
+        wait(directory, 'policies'),
+      ),
       wait(source, 'identity'),
     ]);
     const { svid: own, origin } = source.current();
-    logger.info({ service: values.serviceName, namespace: values.namespace, identity: own.id.uri, origin, mtls: values.mtls, upstreams: [...values.upstreams.keys()] }, 'mesh ready');
-    if (values.mtls !== 'strict') logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
+    logger.info(
+      {
+        service: values.serviceName,
+        namespace: values.namespace,
+        identity: own.id.uri,
+        origin,
+        mtls: values.mtls,
+        upstreams: [...values.upstreams.keys()],
+      },
+      'mesh ready',
+    );
+    if (values.mtls !== 'strict')
+      logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
     return new InProcessMesh({ config, workload, source, policies, layers, runtime, logger });
   } catch (error) {
     policies?.close();

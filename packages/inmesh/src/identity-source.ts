@@ -1,6 +1,14 @@
 import type { MeshConfig } from '@inmesh/config';
 import { createTimer, type Logger, MeshError, type Runtime } from '@inmesh/core';
-import { createDevIdentity, createFileIdentity, createStaticIdentity, type DevIdentityOptions, type Environment, type IdentitySource, type StaticIdentity } from '@inmesh/identity';
+import {
+  createDevIdentity,
+  createFileIdentity,
+  createStaticIdentity,
+  type DevIdentityOptions,
+  type Environment,
+  type IdentitySource,
+  type StaticIdentity,
+} from '@inmesh/identity';
 
 /** What identities are made of. */
 export interface IdentityInputs {
@@ -36,7 +44,8 @@ export function createIdentitySource(inputs: IdentityInputs): IdentitySource {
   const { config, svid, runtime, logger } = inputs;
   if (svid !== undefined) return createStaticIdentity({ ...svid, runtime, logger });
   const { certFile, keyFile, caFile } = config;
-  if (certFile !== undefined && keyFile !== undefined && caFile !== undefined) return createFileIdentity({ certFile, keyFile, caFile, runtime, logger });
+  if (certFile !== undefined && keyFile !== undefined && caFile !== undefined)
+    return createFileIdentity({ certFile, keyFile, caFile, runtime, logger });
   return createDevIdentity(devOptions(inputs));
 }
 
@@ -45,12 +54,20 @@ export function createIdentitySource(inputs: IdentityInputs): IdentitySource {
  *
  * @throws MeshError `INMESH_ERR_IDENTITY_TIMEOUT` when it takes longer than `timeoutMs`.
  */
-export async function waitAtStart(ready: (signal: AbortSignal) => Promise<unknown>, what: string, lastError: () => unknown, timeoutMs: number, runtime: Runtime): Promise<void> {
+export async function waitAtStart(
+  ready: (signal: AbortSignal) => Promise<unknown>,
+  what: string,
+  lastError: () => unknown,
+  timeoutMs: number,
+  runtime: Runtime,
+): Promise<void> {
   const controller = new AbortController();
   const timer = createTimer(() => {
     const cause = lastError();
     const why = cause instanceof Error ? `: ${cause.message}` : '';
-    controller.abort(new MeshError('INMESH_ERR_IDENTITY_TIMEOUT', `no ${what} within ${timeoutMs} ms${why}`, { cause }));
+    controller.abort(
+      new MeshError('INMESH_ERR_IDENTITY_TIMEOUT', `no ${what} within ${timeoutMs} ms${why}`, { cause }),
+    );
   });
   // A handle of its own: timers of the runtime do not keep a process alive that has nothing else yet.
   const keepAlive = new MessageChannel();

@@ -1,3 +1,16 @@
+export {
+  type Call,
+  type CallEnd,
+  contextKey,
+  isMeshError,
+  type Layer,
+  type LocalReply,
+  MeshError,
+  type MeshErrorCode,
+  type PeerIdentity,
+  type Phases,
+  type ReplyHead,
+  type Verdict,
+} from '@inmesh/core';
 export { createMesh } from './create-mesh.js';
 export type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions, UserLayers } from './mesh-contract.js';
-export { type Call, type CallEnd, contextKey, isMeshError, type Layer, type LocalReply, MeshError, type MeshErrorCode, type PeerIdentity, type Phases, type ReplyHead, type Verdict } from '@inmesh/core';

@@ -7,6 +7,7 @@ const require = createRequire(import.meta.url);
  * pay for it.
  */
 export const lazy = {
-  httpClient: () => require('@inmesh/http/client') as typeof import('@inmesh/http/client'),
-  grpc: () => require('@inmesh/grpc') as typeof import('@inmesh/grpc'),
+  httpClient: (): typeof import('@inmesh/http/client') =>
+    require('@inmesh/http/client') as typeof import('@inmesh/http/client'),
+  grpc: (): typeof import('@inmesh/grpc') => require('@inmesh/grpc') as typeof import('@inmesh/grpc'),
 };

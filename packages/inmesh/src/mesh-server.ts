@@ -3,10 +3,20 @@ import type { AddressInfo } from 'node:net';
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { authorize, normalizeTarget, type PolicySet } from '@inmesh/authz';
 import type { MeshConfig } from '@inmesh/config';
-import { type CallContext, createStack, insertLayers, type Layer, LiveCalls, type Logger, MeshError, type Runtime, StackHolder } from '@inmesh/core';
+import {
+  type CallContext,
+  createStack,
+  insertLayers,
+  type Layer,
+  LiveCalls,
+  type Logger,
+  MeshError,
+  type Runtime,
+  StackHolder,
+} from '@inmesh/core';
+import type { AttachedGrpcServer } from '@inmesh/grpc';
 import { createHttpListener, type HttpApplication, type HttpListener, toHttpServer } from '@inmesh/http';
 import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
-import type { AttachedGrpcServer } from '@inmesh/grpc';
 import { lazy } from './lazy.js';
 import type { MeshServer, ServeOptions } from './mesh-contract.js';
 import type { PolicyEngine } from './policy-engine.js';
@@ -55,16 +65,29 @@ export class Server implements MeshServer {
     this.#application = toHttpServer(app ?? nothingHere);
     const http2 = options.http2 ?? config.http2;
     if (http2 && !this.#application.canHttp2) {
-      throw new MeshError('INMESH_ERR_CONFIG_INVALID', `http2 was asked for, but ${this.#application.framework} cannot serve HTTP/2`);
+      throw new MeshError(
+        'INMESH_ERR_CONFIG_INVALID',
+        `http2 was asked for, but ${this.#application.framework} cannot serve HTTP/2`,
+      );
     }
     this.#set = policies.compile(this.#application.equivalence);
     this.#stopPolicies = policies.onChange(() => this.#onPolicies());
     const own = authorize({ policies: () => this.#set, logger });
-    this.#stack = new StackHolder(createStack(insertLayers([own], layers), (role, phase, error) => logger.error({ role, phase, error }, 'a layer threw')));
+    this.#stack = new StackHolder(
+      createStack(insertLayers([own], layers), (role, phase, error) =>
+        logger.error({ role, phase, error }, 'a layer threw'),
+      ),
+    );
     this.#tls =
       config.mtls === 'disable'
         ? undefined
-        : createTlsFrontEnd({ source, runtime, logger, handshakeTimeoutMs: config.handshakeTimeout, maxPendingHandshakes: config.maxHandshakes });
+        : createTlsFrontEnd({
+            source,
+            runtime,
+            logger,
+            handshakeTimeoutMs: config.handshakeTimeout,
+            maxPendingHandshakes: config.maxHandshakes,
+          });
     this.#listener = createHttpListener({
       server: this.#application.server,
       tls: this.#tls,
@@ -76,7 +99,11 @@ export class Server implements MeshServer {
       grpc: () => this.#grpc,
       http2,
       probePaths: config.probePaths,
-      limits: { maxConnections: config.maxConnections, sniffTimeoutMs: config.sniffTimeout, headersTimeoutMs: config.headersTimeout },
+      limits: {
+        maxConnections: config.maxConnections,
+        sniffTimeoutMs: config.sniffTimeout,
+        headersTimeoutMs: config.headersTimeout,
+      },
       runtime,
       logger,
     });
@@ -87,9 +114,12 @@ export class Server implements MeshServer {
   }
 
   addGrpc(server: GrpcServer): void {
-    if (this.#grpc !== undefined) throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
+    if (this.#grpc !== undefined)
+      throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
     const { context, runtime, logger } = this.#parts;
-    this.#grpc = lazy.grpc().attachGrpcServer(server, { stack: this.#stack, live: this.#live, context, runtime, logger });
+    this.#grpc = lazy
+      .grpc()
+      .attachGrpcServer(server, { stack: this.#stack, live: this.#live, context, runtime, logger });
   }
 
   async listen(port = 0, host?: string): Promise<AddressInfo> {
@@ -102,7 +132,16 @@ export class Server implements MeshServer {
     const address = this.address();
     if (address === null) throw new MeshError('INMESH_ERR_INTERNAL', 'the server listens on no TCP port');
     const { config, logger } = this.#parts;
-    logger.info({ port: address.port, host: address.address, mtls: config.mtls, framework: this.#application.framework, grpc: this.#grpc !== undefined }, 'listening');
+    logger.info(
+      {
+        port: address.port,
+        host: address.address,
+        mtls: config.mtls,
+        framework: this.#application.framework,
+        grpc: this.#grpc !== undefined,
+      },
+      'listening',
+    );
     return address;
   }
 

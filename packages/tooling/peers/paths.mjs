@@ -10,8 +10,16 @@ export const envoy = {
   home: envoyHome,
   binary: join(envoyHome, 'bin', 'envoy'),
   // x86_64 and arm64.
-  hashes: ['a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884', '55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea'],
+  hashes: [
+    'a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884',
+    '55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea',
+  ],
 };
 
 const grpcioHome = join(peersDir, 'grpcio-1.85.1');
-export const grpcio = { version: '1.85.1', home: grpcioHome, python: join(grpcioHome, 'bin', 'python'), marker: join(grpcioHome, '.complete') };
+export const grpcio = {
+  version: '1.85.1',
+  home: grpcioHome,
+  python: join(grpcioHome, 'bin', 'python'),
+  marker: join(grpcioHome, '.complete'),
+};

@@ -4,6 +4,11 @@ import { runService } from '../run-service.js';
 await runService({
   framework: 'http',
   routes: (mesh) => [
-    { method: 'GET', path: '/item', handle: (request, response) => sendJson(response, { name: 'teapot', calledBy: mesh.peer(request)?.id.uri }) },
+    {
+      method: 'GET',
+      path: '/item',
+      handle: (request, response) =>
+        sendJson(response, { name: 'teapot', calledBy: mesh.peer(request)?.id.uri }),
+    },
   ],
 });

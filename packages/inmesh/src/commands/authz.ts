@@ -7,7 +7,11 @@ import { type Command, UsageError } from '../cli.js';
 
 /** `inmesh authz eval` */
 export const evaluate: Command = async (args, output) => {
-  const { values, positionals } = parseArgs({ args: [...args], options: { vectors: { type: 'string', multiple: true } }, allowPositionals: true });
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: { vectors: { type: 'string', multiple: true } },
+    allowPositionals: true,
+  });
   const files = [...(values.vectors ?? []), ...positionals];
   if (files.length === 0) throw new UsageError('--vectors needs at least one file');
   const read = await Promise.all(
@@ -15,7 +19,9 @@ export const evaluate: Command = async (args, output) => {
       try {
         return { name: basename(file), text: await readFile(file, 'utf8') };
       } catch (error) {
-        throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+        throw new UsageError(
+          `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
+        );
       }
     }),
   );

@@ -11,7 +11,11 @@ interface Row {
 function rows({ values, provenance }: ResolvedConfig): readonly Row[] {
   const plain = settings.map(({ key, kind }): Row => {
     const value = values[key];
-    return { setting: key, value: value === undefined ? '' : (kind.print as (value: unknown) => string)(value), from: provenance.get(key) ?? '' };
+    return {
+      setting: key,
+      value: value === undefined ? '' : (kind.print as (value: unknown) => string)(value),
+      from: provenance.get(key) ?? '',
+    };
   });
   const clusters = [...values.upstreams.values()].map(
     ({ name, endpoints, identities }): Row => ({
@@ -20,7 +24,14 @@ function rows({ values, provenance }: ResolvedConfig): readonly Row[] {
       from: provenance.get(`upstreams.${name}`) ?? '',
     }),
   );
-  const allow: Row = { setting: 'allow', value: values.allow?.rules.flatMap((rule) => rule.from?.flatMap((source) => source.principals ?? []) ?? []).join(',') ?? '', from: provenance.get('allow') ?? '' };
+  const allow: Row = {
+    setting: 'allow',
+    value:
+      values.allow?.rules
+        .flatMap((rule) => rule.from?.flatMap((source) => source.principals ?? []) ?? [])
+        .join(',') ?? '',
+    from: provenance.get('allow') ?? '',
+  };
   return [...plain, allow, ...clusters];
 }
 
@@ -31,7 +42,10 @@ export const showConfig: Command = (args, output) => {
   if (values.json) output.print(JSON.stringify(shown));
   else {
     const width = (key: keyof Row): number => Math.max(...shown.map((row) => row[key].length));
-    for (const row of shown) output.print(`${row.setting.padEnd(width('setting'))}  ${row.value.padEnd(width('value'))}  ${row.from}`);
+    for (const row of shown)
+      output.print(
+        `${row.setting.padEnd(width('setting'))}  ${row.value.padEnd(width('value'))}  ${row.from}`,
+      );
   }
   return Promise.resolve(0);
 };

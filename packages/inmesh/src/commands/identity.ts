@@ -16,7 +16,13 @@ function configOf(code: MeshSettings): MeshConfig {
 export const mintIdentity: Command = async (args, output) => {
   const { values } = parseArgs({
     args: [...args],
-    options: { service: { type: 'string' }, namespace: { type: 'string' }, dns: { type: 'string', multiple: true }, ttl: { type: 'string' }, out: { type: 'string' } },
+    options: {
+      service: { type: 'string' },
+      namespace: { type: 'string' },
+      dns: { type: 'string', multiple: true },
+      ttl: { type: 'string' },
+      out: { type: 'string' },
+    },
   });
   const { service, namespace, dns = [], ttl, out } = values;
   if (service === undefined || out === undefined) throw new UsageError('--service and --out are needed');
@@ -29,7 +35,9 @@ export const mintIdentity: Command = async (args, output) => {
     writeFile(join(out, 'key.pem'), minted.keyPem, { mode: 0o600 }),
     writeFile(join(out, 'bundle.pem'), minted.bundlePem),
   ]);
-  output.print(`${minted.id}: ${['svid.pem', 'key.pem', 'bundle.pem'].map((name) => join(out, name)).join(' ')}`);
+  output.print(
+    `${minted.id}: ${['svid.pem', 'key.pem', 'bundle.pem'].map((name) => join(out, name)).join(' ')}`,
+  );
   return 0;
 };
 
@@ -37,9 +45,20 @@ export const mintIdentity: Command = async (args, output) => {
 export const showIdentity: Command = async (args, output) => {
   const { values } = parseArgs({ args: [...args], options: { json: { type: 'boolean' } } });
   const config = configOf({});
-  const source = createIdentitySource({ config, env: process.env, runtime: systemRuntime, logger: silentLogger });
+  const source = createIdentitySource({
+    config,
+    env: process.env,
+    runtime: systemRuntime,
+    logger: silentLogger,
+  });
   try {
-    await waitAtStart((signal) => source.ready(signal), 'identity', () => source.state.error, config.startupTimeout, systemRuntime);
+    await waitAtStart(
+      (signal) => source.ready(signal),
+      'identity',
+      () => source.state.error,
+      config.startupTimeout,
+      systemRuntime,
+    );
     const { svid, bundles, origin } = source.current();
     const shown = {
       id: svid.id.uri,
@@ -52,7 +71,8 @@ export const showIdentity: Command = async (args, output) => {
       trusts: [...bundles].map(([trustDomain, bundle]) => `${trustDomain} (${bundle.authorities.length})`),
     };
     if (values.json) output.print(JSON.stringify(shown));
-    else for (const [name, value] of Object.entries(shown)) output.print(`${name.padEnd(12)} ${String(value)}`);
+    else
+      for (const [name, value] of Object.entries(shown)) output.print(`${name.padEnd(12)} ${String(value)}`);
     return 0;
   } finally {
     await source.close();
