@@ -65,7 +65,7 @@ export async function curl(
 }
 
 /** Asks with curl for JSON. */
-export async function json<T>(who: Credentials, port: number, path: string): Promise<T> {
+async function json<T>(who: Credentials, port: number, path: string): Promise<T> {
   const { status, body, error } = await curl(who, port, path);
   check(status === 200, `${path}: ${status} ${body} ${error}`);
   return JSON.parse(body) as T;

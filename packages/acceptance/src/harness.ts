@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-export const demoDir = join(root, 'examples', 'demo', 'dist');
+const demoDir = join(root, 'examples', 'demo', 'dist');
 export const peerFiles = join(root, 'packages', 'acceptance', 'peers');
 
 /** A line that cannot run here; fails under REQUIRE_INTEROP=1. */

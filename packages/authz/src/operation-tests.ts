@@ -5,7 +5,7 @@ import { anyOf, matchPattern, matchPatterns, patternKind, type StringMatch } fro
 import { not, type Test } from './test-input.js';
 
 /** Requests by authority, in any case; the port is part of it. */
-export function hostTest(patterns: readonly string[]): Test {
+function hostTest(patterns: readonly string[]): Test {
   const match = matchPatterns(patterns.map((pattern) => pattern.toLowerCase()));
   return ({ facts }) => match(facts.authority);
 }
@@ -17,7 +17,7 @@ export function portTest(ports: readonly string[]): Test {
 }
 
 /** Requests by method, case-sensitive. */
-export function methodTest(patterns: readonly string[]): Test {
+function methodTest(patterns: readonly string[]): Test {
   const match = matchPatterns(patterns);
   return ({ facts }) => match(facts.method);
 }
@@ -52,11 +52,7 @@ function foldedPathTest(patterns: readonly string[], router: RouterEquivalence):
 }
 
 /** Requests by path. Where a match takes something away from the caller, every spelling of the router counts. */
-export function pathTest(
-  patterns: readonly string[],
-  isRestricting: boolean,
-  router: RouterEquivalence,
-): Test {
+function pathTest(patterns: readonly string[], isRestricting: boolean, router: RouterEquivalence): Test {
   return isRestricting && isFolding(router) ? foldedPathTest(patterns, router) : exactPathTest(patterns);
 }
 

@@ -54,7 +54,7 @@ export function choice<T extends string>(...words: readonly T[]): Kind<T> {
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** Prints milliseconds as they are written. */
-export function printDuration(ms: number): string {
+function printDuration(ms: number): string {
   const unit = ['h', 'm', 's'].find((one) => ms !== 0 && ms % (unitMs[one] ?? 1) === 0) ?? 'ms';
   return `${ms / (unitMs[unit] ?? 1)}${unit}`;
 }

@@ -42,7 +42,7 @@ const rule = v.strictObject({
 });
 
 /** `AuthorizationPolicy` of `security.istio.io`, every field known, no other allowed. */
-export const policySchema = v.strictObject({
+const policySchema = v.strictObject({
   apiVersion: v.optional(v.picklist(['security.istio.io/v1', 'security.istio.io/v1beta1'])),
   kind: v.optional(v.literal('AuthorizationPolicy')),
   // Kubernetes adds to it what it likes: uid, generation, managedFields.

@@ -12,7 +12,7 @@ export interface OwnScope {
 const endpointForm = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})?)):(\d{1,5})$/;
 
 /** Reads `host:port`. @throws Error */
-export function parseEndpoint(text: string): Endpoint {
+function parseEndpoint(text: string): Endpoint {
   const [, v6, name, digits] = endpointForm.exec(text) ?? [];
   const host = v6 ?? name;
   const port = Number(digits);
@@ -35,7 +35,7 @@ export function parseEndpoints(text: string): readonly Endpoint[] {
 }
 
 /** Reads `spiffe://…`, `account` or `namespace/account`. @throws Error */
-export function parseIdentity(text: string, own: OwnScope): SpiffeId {
+function parseIdentity(text: string, own: OwnScope): SpiffeId {
   if (text.startsWith('spiffe://')) return parseSpiffeId(text);
   const [first = '', second, extra] = text.split('/');
   if (extra !== undefined)

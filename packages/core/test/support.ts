@@ -7,7 +7,7 @@ import {
   type PlanRun,
 } from '../src/index.js';
 
-export const plaintext: ConnectionFacts = Object.freeze({
+const plaintext: ConnectionFacts = Object.freeze({
   peer: undefined,
   isEncrypted: false,
   remoteIp: '127.0.0.1',

@@ -232,7 +232,9 @@ describe('where the context of a caller is (als)', () => {
       },
       interceptors: [
         (options, next) => {
-          seen.push(`interceptor ${store.getStore()} ${String((options as Record<symbol, unknown>)[key])}`);
+          seen.push(
+            `interceptor ${store.getStore()} ${String((options as unknown as Record<symbol, unknown>)[key])}`,
+          );
           return new grpc.InterceptingCall(next(options));
         },
       ],

@@ -7,7 +7,7 @@ function asList(value: number | string | readonly string[] | undefined): readonl
 }
 
 /** Headers of a reply that is about to be sent, over the response's own storage. */
-export class ResponseHeaders implements Headers {
+class ResponseHeaders implements Headers {
   readonly #response: AnyResponse;
 
   /** @param response - Not yet sent. */

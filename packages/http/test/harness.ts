@@ -34,7 +34,7 @@ import {
   toHttpServer,
 } from '../src/index.js';
 
-export const trustDomain = 'a.test';
+const trustDomain = 'a.test';
 
 /** A process worth of mesh around one application. */
 export interface TestService {

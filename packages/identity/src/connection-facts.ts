@@ -46,7 +46,7 @@ export function plaintextFacts(socket: Socket): ConnectionFacts {
 }
 
 /** Identity of a leaf certificate. @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID` */
-export function peerOf(certificate: Certificate, trustEpoch: number): PeerIdentity {
+function peerOf(certificate: Certificate, trustEpoch: number): PeerIdentity {
   return Object.freeze({
     id: checkLeaf(certificate),
     notAfterMs: certificate.notAfterMs,

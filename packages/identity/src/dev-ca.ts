@@ -64,7 +64,7 @@ export interface DevCa {
  *
  * @throws MeshError `INMESH_ERR_DEV_CA_REFUSED`
  */
-export function refuseProduction({ env, isForced }: Pick<DevCaOptions, 'env' | 'isForced'>): void {
+function refuseProduction({ env, isForced }: Pick<DevCaOptions, 'env' | 'isForced'>): void {
   if (isForced) return;
   const sign =
     env['NODE_ENV'] === 'production'

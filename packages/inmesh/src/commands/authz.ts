@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runVectors } from '@inmesh/authz';
 import { parsePolicyObject } from '@inmesh/config/policies';
-import { type Command, UsageError } from '../cli.js';
+import { type Command, UsageError } from '../command.js';
 
 /** `inmesh authz eval` */
 export const evaluate: Command = async (args, output) => {

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { type ResolvedConfig, resolveConfig, settings } from '@inmesh/config';
-import type { Command } from '../cli.js';
+import type { Command } from '../command.js';
 
 interface Row {
   readonly setting: string;

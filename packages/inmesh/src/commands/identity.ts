@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { type MeshConfig, type MeshSettings, resolveConfig } from '@inmesh/config';
 import { silentLogger, systemRuntime } from '@inmesh/core';
 import { mintDevSvid } from '@inmesh/identity';
-import { type Command, UsageError } from '../cli.js';
+import { type Command, UsageError } from '../command.js';
 import { createIdentitySource, devOptions, waitAtStart } from '../identity-source.js';
 
 function configOf(code: MeshSettings): MeshConfig {
