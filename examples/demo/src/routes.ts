@@ -3,11 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Mesh } from 'inmesh';
 
 /** Handles a request; `views` is what the framework shows of its headers. */
-export type Handle = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  views?: unknown,
-) => void | Promise<void>;
+type Handle = (request: IncomingMessage, response: ServerResponse, views?: unknown) => void | Promise<void>;
 
 /** A route that every framework can mount. */
 export interface Route {

@@ -1,7 +1,7 @@
 import { type Call, contextKey, type Layer } from 'inmesh';
 
 /** How many calls each caller may still make; carried from an inbound call to the calls made for it. */
-export const tenant = contextKey<string>('tenant', { carried: true });
+const tenant = contextKey<string>('tenant', { carried: true });
 
 /** What {@link budget} asks. */
 export interface Ledger {

@@ -48,5 +48,3 @@ export const okEnd = { status: 'ok', httpStatus: 200, error: undefined, isLocalR
 export function tick(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
-
-export type { Call };

@@ -115,7 +115,7 @@ export class ServerCall implements PlanRun, LiveCall {
     for (const [name, value] of headers) head[name.toLowerCase()] ??= value;
     delete head['content-length'];
     head['content-type'] = 'application/grpc';
-    stream.respond(head, { endStream: true });
+    stream.respond(this.#showHead(head), { endStream: true });
     // What the caller still sends is of no use to anybody.
     stream.resume();
   }
@@ -143,34 +143,31 @@ export class ServerCall implements PlanRun, LiveCall {
     stream.resume();
   }
 
+  /** Shows the head of the reply to the layers; what they write goes out. */
+  #showHead(given: OutgoingHttpHeaders): OutgoingHttpHeaders {
+    const { plan, call } = this.#parts;
+    if (!plan.watchesHead) return given;
+    const shown = new FlatHeaders(
+      Object.entries(given).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, String(one)])),
+    );
+    plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers: shown });
+    const headers: OutgoingHttpHeaders = {};
+    shown.forEach((name, value) => {
+      const before = headers[name];
+      if (before === undefined) headers[name] = name === ':status' ? Number(value) : value;
+      else headers[name] = [before, value].flat().map(String);
+    });
+    return headers;
+  }
+
   /** Sees the head and the status that the handler's server sends. */
   #watch(stream: ServerHttp2Stream): void {
-    const { plan, call } = this.#parts;
     const respond = stream.respond.bind(stream);
     const sendTrailers = stream.sendTrailers.bind(stream);
     stream.respond = ((given: OutgoingHttpHeaders = {}, options?: object) => {
-      let headers = given;
       const status = given['grpc-status'];
       if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
-      if (plan.watchesHead) {
-        const shown = new FlatHeaders(
-          Object.entries(given).flatMap(([name, value]) =>
-            [value].flat().flatMap((one) => [name, String(one)]),
-          ),
-        );
-        plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers: shown });
-        headers = {};
-        shown.forEach((name, value) => {
-          const before = headers[name];
-          headers[name] =
-            before === undefined
-              ? name === ':status'
-                ? Number(value)
-                : value
-              : [before, value].flat().map(String);
-        });
-      }
-      respond(headers, options);
+      respond(this.#showHead(given), options);
     }) as ServerHttp2Stream['respond'];
     stream.sendTrailers = (trailers) => {
       this.#status ??= statusFromGrpcNumber(Number(trailers['grpc-status'] ?? 2));

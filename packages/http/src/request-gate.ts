@@ -210,8 +210,6 @@ export class RequestGate {
     });
     const proceed = (): void => {
       if (response !== undefined) keepContext(request, response, context, call);
-      if (response !== undefined && plan.watchesHead)
-        watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
       context.run(call, run);
     };
     const serverCall: ServerCall = new ServerCall(
@@ -222,6 +220,10 @@ export class RequestGate {
       live,
       proceed,
     );
+    // Before anything answers: a layer's own reply has a head too.
+    if (response !== undefined && plan.watchesHead) {
+      watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
+    }
     serverCall.begin();
   }
 }

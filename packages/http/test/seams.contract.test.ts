@@ -178,7 +178,7 @@ describe('plain HTTP over HTTP/2 (b6)', () => {
       response.end(`${request.url} ${request.httpVersion}`),
     );
     const server = createHttp2Server();
-    server.on('stream', (stream, headers, flags, raw) => compat.emit('stream', stream, headers, flags, raw));
+    server.on('stream', (...parts: unknown[]) => compat.emit('stream', ...parts));
     const port = await listen(server);
     const session = connectHttp2(`http://127.0.0.1:${port}`);
     closers.push(() => session.destroy());
