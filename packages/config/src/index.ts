@@ -14,6 +14,8 @@ export {
   renderSettingsMarkdown,
   type Setting,
   type SettingKey,
+  type SpecialVariable,
   settings,
   specialVariables,
 } from './settings.js';
+export type { OwnScope } from './upstreams.js';

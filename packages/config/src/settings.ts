@@ -280,12 +280,18 @@ export const settings = Object.freeze([
   ),
 ] as const satisfies readonly Setting[]) as readonly Setting[];
 
-/** Variables that are not plain settings, for the reference. */
-export const specialVariables: readonly {
+/** A variable that is not a plain setting. */
+export interface SpecialVariable {
+  /** Its name, with a placeholder. */
   readonly variable: string;
+  /** How it is written. */
   readonly kind: string;
+  /** One sentence for the reference. */
   readonly text: string;
-}[] = Object.freeze([
+}
+
+/** Variables that are not plain settings, for the reference. */
+export const specialVariables: readonly SpecialVariable[] = Object.freeze([
   {
     variable: 'INMESH_UPSTREAM_<NAME>',
     kind: '`host:port,…`',

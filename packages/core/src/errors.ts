@@ -25,8 +25,8 @@ export interface ErrorSpec {
 
 const local = { reached: 'no', retry: 'never' } as const;
 
-/** Every code Inmesh can throw. Codes are never renamed or reused. */
-export const errorSpecs = {
+/** The table behind {@link errorSpecs}; its keys are the codes. */
+const table = {
   INMESH_ERR_AUTHZ_DENIED: {
     status: 'permission-denied',
     reached: 'refused',
@@ -225,7 +225,10 @@ export const errorSpecs = {
 } as const satisfies Record<string, ErrorSpec>;
 
 /** A stable error code; see `docs/reference/errors.md`. */
-export type MeshErrorCode = keyof typeof errorSpecs;
+export type MeshErrorCode = keyof typeof table;
+
+/** Every code Inmesh can throw. Codes are never renamed or reused. */
+export const errorSpecs: Readonly<Record<MeshErrorCode, ErrorSpec>> = Object.freeze(table);
 
 /** What differs from the table for one error. */
 export interface MeshErrorOptions {
@@ -271,7 +274,7 @@ export class MeshError extends Error {
     if (options.stackless) Error.stackTraceLimit = 0;
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     if (options.stackless) Error.stackTraceLimit = limit;
-    const spec: ErrorSpec = errorSpecs[code];
+    const spec = errorSpecs[code];
     this.name = 'MeshError';
     this.code = code;
     this.status = options.status ?? spec.status;

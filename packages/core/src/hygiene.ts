@@ -23,6 +23,12 @@ function isSpoofable(lower: string): boolean {
   return spoofable.has(lower) || lower.startsWith(ownPrefix);
 }
 
+/** What clean headers say about where a request goes. */
+export interface CleanHost {
+  /** The one `Host`, if there is one. */
+  readonly host: string | undefined;
+}
+
 /** First letters, in lower case, of the long names that are looked at: `authorization`, `l5d-…`, `x-…`. */
 const firstLetters: ReadonlySet<number> = new Set([97, 108, 120]);
 const shortestLongName = 10;
@@ -40,7 +46,7 @@ function interesting(name: string): string | undefined {
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
  */
-export function cleanHeaders(headers: FlatHeaders): Fault | { readonly host: string | undefined } {
+export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
   const { raw } = headers;
   let host: string | undefined;
   let hasAuthorization = false;

@@ -21,8 +21,8 @@ export {
   type RetryHint,
 } from './errors.js';
 export { FlatHeaders, type Headers } from './headers.js';
-export { cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
-export type { Halt, Layer, LocalReply, Phases, Target, Verdict } from './layer.js';
+export { type CleanHost, cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
+export type { Halt, Layer, LocalAnswer, LocalReply, Phases, Rejection, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';
 export { type LogFields, type Logger, silentLogger } from './logger.js';
@@ -58,4 +58,12 @@ export {
 } from './status.js';
 export { systemRuntime } from './system-runtime.js';
 export { TimerWheel } from './timer-wheel.js';
-export { type Watch, type WatchListener, WatchSource, type WatchState } from './watch.js';
+export {
+  type Watch,
+  type WatchGone,
+  type WatchListener,
+  type WatchPending,
+  type WatchReady,
+  WatchSource,
+  type WatchState,
+} from './watch.js';

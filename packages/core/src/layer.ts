@@ -16,10 +16,26 @@ export interface LocalReply {
   readonly grpcMessage?: string;
 }
 
-/** Stops a call: refused with an error, or answered. */
-export type Halt =
-  | { readonly kind: 'reject'; readonly error: MeshError; readonly reply?: LocalReply }
-  | { readonly kind: 'reply'; readonly reply: LocalReply };
+/** A layer stops a call because it must not go on. */
+export interface Rejection {
+  /** Tells the two halts apart. */
+  readonly kind: 'reject';
+  /** Why; for logs and for the caller in this process. */
+  readonly error: MeshError;
+  /** What the peer is told. @defaultValue the status of `error` and nothing else */
+  readonly reply?: LocalReply;
+}
+
+/** A layer answers a call itself. */
+export interface LocalAnswer {
+  /** Tells the two halts apart. */
+  readonly kind: 'reply';
+  /** The answer. */
+  readonly reply: LocalReply;
+}
+
+/** A layer stops a call. */
+export type Halt = Rejection | LocalAnswer;
 
 /** What a layer says to a request: `undefined` lets it pass. */
 export type Verdict = Halt | undefined;

@@ -1,11 +1,36 @@
 import { MeshError } from './errors.js';
 import { linkSignal } from './link-signal.js';
 
+/** No value yet. */
+export interface WatchPending {
+  /** Tells the states apart. */
+  readonly kind: 'pending';
+  /** The last failure, if there was one. */
+  readonly error: unknown;
+}
+
+/** There is a value. */
+export interface WatchReady<T> {
+  /** Tells the states apart. */
+  readonly kind: 'ready';
+  /** The last good value. */
+  readonly value: T;
+  /** Grows with each value. */
+  readonly version: number;
+  /** The failure since, if there was one; the value stays. */
+  readonly error: unknown;
+}
+
+/** The value was withdrawn. */
+export interface WatchGone {
+  /** Tells the states apart. */
+  readonly kind: 'gone';
+  /** Why. */
+  readonly error: MeshError;
+}
+
 /** State of a {@link Watch}. */
-export type WatchState<T> =
-  | { readonly kind: 'pending'; readonly error: unknown }
-  | { readonly kind: 'ready'; readonly value: T; readonly version: number; readonly error: unknown }
-  | { readonly kind: 'gone'; readonly error: MeshError };
+export type WatchState<T> = WatchPending | WatchReady<T> | WatchGone;
 
 /** Called with each state of a {@link Watch}. */
 export type WatchListener<T> = (state: WatchState<T>) => void;

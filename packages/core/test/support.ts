@@ -1,11 +1,4 @@
-import {
-  type Call,
-  CallState,
-  type ConnectionFacts,
-  FlatHeaders,
-  type Halt,
-  type PlanRun,
-} from '../src/index.js';
+import { CallState, type ConnectionFacts, FlatHeaders, type Halt, type PlanRun } from '../src/index.js';
 
 const plaintext: ConnectionFacts = Object.freeze({
   peer: undefined,
