@@ -25,8 +25,15 @@ export interface ErrorSpec {
 
 const local = { reached: 'no', retry: 'never' } as const;
 
-/** The table behind {@link errorSpecs}; its keys are the codes. */
-const table = {
+/** Keeps the codes as a type, and checks the entries. */
+function defineSpecs<C extends string>(
+  specs: Readonly<Record<C, ErrorSpec>>,
+): Readonly<Record<C, ErrorSpec>> {
+  return Object.freeze(specs);
+}
+
+/** Every code Inmesh can throw. Codes are never renamed or reused. */
+export const errorSpecs = defineSpecs({
   INMESH_ERR_AUTHZ_DENIED: {
     status: 'permission-denied',
     reached: 'refused',
@@ -222,13 +229,10 @@ const table = {
     summary: 'A text is not a SPIFFE ID.',
     hint: 'Write spiffe://<trust domain>/<path>, for example spiffe://dev.local/ns/default/sa/web.',
   },
-} as const satisfies Record<string, ErrorSpec>;
+});
 
 /** A stable error code; see `docs/reference/errors.md`. */
-export type MeshErrorCode = keyof typeof table;
-
-/** Every code Inmesh can throw. Codes are never renamed or reused. */
-export const errorSpecs: Readonly<Record<MeshErrorCode, ErrorSpec>> = Object.freeze(table);
+export type MeshErrorCode = keyof typeof errorSpecs;
 
 /** What differs from the table for one error. */
 export interface MeshErrorOptions {

@@ -1,0 +1,26 @@
+/** The value below which `part` of the values lie. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+}
+
+/** Median with its 90 % bootstrap interval over pairs. */
+export function estimate(ratios: readonly number[]): {
+  readonly ratio: number;
+  readonly ci90: readonly [number, number];
+} {
+  const medians: number[] = [];
+  let seed = 1;
+  const random = (): number => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return seed / 2_147_483_648;
+  };
+  for (let i = 0; i < 2000; i++)
+    medians.push(
+      quantile(
+        ratios.map(() => ratios[Math.floor(random() * ratios.length)] ?? 1),
+        0.5,
+      ),
+    );
+  return { ratio: quantile(ratios, 0.5), ci90: [quantile(medians, 0.05), quantile(medians, 0.95)] };
+}
