@@ -1,0 +1,80 @@
+// Reference pages that are made of the code: `npm run docs` writes them, `npm run docs:check` fails if they are old, if
+// a link points nowhere, or if the README shows other code than the example.
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { renderSettingsMarkdown } from '@inmesh/config';
+import { errorSpecs } from '@inmesh/core';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const { commands } = await import(new URL('../inmesh/dist/cli.js', import.meta.url).href);
+const isCheck = process.argv.includes('--check');
+const problems = [];
+
+const header = '<!-- Made of the code by `npm run docs`; do not edit. -->\n\n';
+
+const pages = {
+  'docs/reference/configuration.md': `# Configuration\n\n${header}Code wins over the environment, the environment over defaults. An unknown \`INMESH_*\` variable is an error, except\nthose that Kubernetes injects for a Service. Durations are written \`250ms\`, \`2s\`, \`1m\`, \`1h\`; in code also as\nmilliseconds. An empty variable counts as unset, except where it guards something: then it is an error.\n\`inmesh config show\` prints each value and where it came from.\n\n${renderSettingsMarkdown()}`,
+  'docs/reference/errors.md': `# Errors\n\n${header}Every error is a \`MeshError\`: match on \`code\`, never on the message. \`reached\` says whether the call got to a\nhandler (\`no\`, \`refused\`: provably not, \`maybe\`), \`retry\` what a caller may do.\n\n| Code | Status | Reached | Retry | What happened | What to do |\n|---|---|---|---|---|---|\n${Object.entries(
+    errorSpecs,
+  )
+    .map(
+      ([code, spec]) =>
+        `| \`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
+    )
+    .join('\n')}\n`,
+  'docs/reference/cli.md': `# The inmesh command\n\n${header}Exit codes: 0 done, 1 failed, 2 wrong usage.\n\n${commands.map(({ name, usage, text }) => `## inmesh ${name}\n\n${text}\n\n\`\`\`sh\n${usage}\n\`\`\`\n`).join('\n')}`,
+};
+
+for (const [file, text] of Object.entries(pages)) {
+  const path = join(root, file);
+  if (isCheck) {
+    if (!existsSync(path) || readFileSync(path, 'utf8') !== text)
+      problems.push(`${file} is not what the code says; run \`npm run docs\``);
+  } else {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+}
+
+function markdownFiles(dir) {
+  return readdirSync(dir).flatMap((name) => {
+    if (['node_modules', 'dist', '.git', '.turbo', 'api'].includes(name)) return [];
+    const path = join(dir, name);
+    return statSync(path).isDirectory() ? markdownFiles(path) : name.endsWith('.md') ? [path] : [];
+  });
+}
+
+if (isCheck) {
+  for (const file of markdownFiles(root)) {
+    const text = readFileSync(file, 'utf8');
+    for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^(?:https?:|#|mailto:)/.test(target)) continue;
+      if (!existsSync(resolve(dirname(file), target.split('#')[0])))
+        problems.push(`${file.slice(root.length)}: ${target} does not exist`);
+    }
+    for (const [code] of text.matchAll(/INMESH_ERR_[A-Z_]+[A-Z]/g)) {
+      if (!(code in errorSpecs) && !Object.keys(errorSpecs).some((known) => known.startsWith(`${code}_`)))
+        problems.push(`${file.slice(root.length)}: there is no ${code}`);
+    }
+  }
+  const example = readFileSync(join(root, 'examples/hello/src/main.ts'), 'utf8');
+  if (!readFileSync(join(root, 'README.md'), 'utf8').includes(`\`\`\`ts\n${example}\`\`\``))
+    problems.push('README.md does not show examples/hello/src/main.ts');
+  const architecture = readFileSync(join(root, 'docs/explanation/architecture.md'), 'utf8').split(
+    '\n',
+  ).length;
+  if (architecture > 200)
+    problems.push(`docs/explanation/architecture.md has ${architecture} lines, at most 200 are allowed`);
+  for (const name of readdirSync(join(root, 'packages'))) {
+    const manifest = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8'));
+    if (manifest.private) continue;
+    const readme = readFileSync(join(root, 'packages', name, 'README.md'), 'utf8');
+    for (const dependency of Object.keys(manifest.dependencies ?? {})) {
+      if (!dependency.includes('inmesh') && !readme.includes(`\`${dependency}\``))
+        problems.push(`packages/${name}/README.md gives no reason for ${dependency}`);
+    }
+  }
+}
+for (const problem of problems) process.stderr.write(`${problem}\n`);
+process.exitCode = problems.length > 0 ? 1 : 0;
