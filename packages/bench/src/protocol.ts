@@ -25,7 +25,7 @@ export interface Slice {
 }
 
 /** Opens idle connections and holds them. */
-export interface Hold {
+interface Hold {
   readonly kind: 'hold';
   readonly connections: number;
 }
