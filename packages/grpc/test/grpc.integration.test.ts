@@ -255,7 +255,7 @@ describe('gRPC', () => {
       ),
     );
     const soon = await mesh.identity('web', {
-      notAfterMs: performance.timeOrigin + performance.now() + 2500,
+      notAfterMs: performance.timeOrigin + performance.now() + 6000,
     });
     const { client } = await mesh.client([...ports, 1], { source: soon });
     while (hits.some((count) => count === 0)) await client.unary('x');

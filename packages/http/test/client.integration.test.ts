@@ -122,7 +122,13 @@ describe('HTTP client', () => {
     });
   });
 
-  it.skipIf(Number(process.versions.node.split('.')[0]) < 22)('works under undici 8', async () => {
+  it('works under undici 8', async () => {
+    if (Number(process.versions.node.split('.')[0]) < 22) {
+      process.stdout.write(
+        'SKIP undici 8: it does not load on Node 20; test:nodes runs it on 22 and later\n',
+      );
+      return;
+    }
     const { fetch: fetch8, request: request8 } = await import('undici8');
     const { port } = await mesh.serve(echo);
     const client = await mesh.client({ orders: [port] });
