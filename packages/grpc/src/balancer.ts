@@ -99,9 +99,11 @@ class EndpointSlot implements EndpointEntry {
   #onState(subchannel: Subchannel, now: State, message: string | undefined): void {
     if (message !== undefined && message !== '') this.error = message;
     if (now === State.IDLE) subchannel.startConnecting();
-    if (subchannel === this.#next && now === State.READY) {
+    // Not compared with the argument: listeners are handed what is inside the object that was made.
+    const next = this.#next;
+    if (next?.getConnectivityState() === State.READY) {
       const old = this.current;
-      this.current = subchannel;
+      this.current = next;
       this.#next = undefined;
       this.#drop(old);
     }
