@@ -182,7 +182,8 @@ export class TestMesh {
       text += chunk;
     });
     socket.write(bytes, 'latin1');
-    await once(socket, 'close');
+    // Not once(): it rejects when the server resets.
+    await new Promise((resolve) => socket.once('close', resolve));
     return text;
   }
 
