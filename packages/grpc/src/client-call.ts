@@ -154,10 +154,11 @@ class ClientCall implements PlanRun {
 export function layersInterceptor(stack: LiveStack): Interceptor {
   return (options: InterceptorOptions, nextCall) => {
     const origin = (options as { readonly [originKey]?: CallOrigin })[originKey];
-    if (origin?.cluster === undefined) return new InterceptingCall(nextCall(options));
+    // What is passed on unchanged needs no wrapper.
+    if (origin?.cluster === undefined) return nextCall(options) as InterceptingCall;
     const plan = stack.plan({ side: 'client', cluster: origin.cluster });
     const wire = nextCall(options);
-    if (plan.layers.length === 0) return new InterceptingCall(wire);
+    if (plan.layers.length === 0) return wire as InterceptingCall;
     let call: ClientCall | undefined;
     return new InterceptingCall(wire, {
       start(metadata, listener, next) {
