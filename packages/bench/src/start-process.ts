@@ -11,7 +11,8 @@ else if (what === 'inmesh') await import('inmesh');
 else if (what === 'ready') {
   const { createMesh } = await import('inmesh');
   const mesh = await createMesh();
-  await (await mesh.fetch('http://server/s1/v1')).text();
+  const { body } = await mesh.dispatcher.request({ origin: 'http://server', path: '/s1/v1', method: 'GET' });
+  await body.text();
 }
 process.stdout.write(String(usage() - before));
 process.exit(0);

@@ -91,9 +91,9 @@ function noteInterceptor(context: CallContext): ServerInterceptor {
 
 /** Events of a stream run in the context of its connection; this puts them, and so the handler, into that of its call. */
 function keepContext(stream: ServerHttp2Stream, context: CallContext, call: Call): void {
-  const emit = stream.emit as (event: string, ...args: unknown[]) => boolean;
+  const emit = stream.emit.bind(stream) as (event: string, ...args: unknown[]) => boolean;
   stream.emit = ((event: string, ...args: unknown[]) =>
-    context.run(call, () => emit.call(stream, event, ...args))) as ServerHttp2Stream['emit'];
+    context.run(call, () => emit(event, ...args))) as ServerHttp2Stream['emit'];
 }
 
 class Attachment implements AttachedGrpcServer {
