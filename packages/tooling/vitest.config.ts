@@ -11,6 +11,7 @@ export default defineConfig({
           exclude: ['test/**/*.{integration,interop,e2e,contract}.test.ts'],
           pool: 'threads',
           isolate: false,
+          testTimeout: 60_000,
         },
       },
       {

@@ -95,7 +95,7 @@ describe('clause index', () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
@@ -150,7 +150,7 @@ describe('path normalization', () => {
         if (!/%25|%%/.test(text) && mode !== 'NONE' && !/%(?![0-9a-f]{2})/i.test(text))
           expect(normalizeTarget(once, mode)).toBe(once);
       }),
-      { numRuns: 3000 },
+      { numRuns: 1500 },
     );
   });
 });
