@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { isMeshError, systemRuntime } from '@inmesh/core';
+import { isMeshError } from '@inmesh/core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkLeaf, parseCertificate } from '../src/index.js';
@@ -91,12 +91,5 @@ describe('certificate reader', () => {
     expect(attempt(head(0x83, 0, length >> 8, length & 255))).toBe(false);
     expect(attempt(Buffer.concat([head(0x80), Buffer.from([0, 0])]))).toBe(false);
     expect(attempt(head(0x84, 0xff, 0xff, 0xff, 0xff))).toBe(false);
-  });
-
-  it('takes its time only from the certificate', () => {
-    const start = systemRuntime.now();
-    for (let i = 0; i < 200; i++) attempt(good);
-    // 20 µs each on the reference machine; a generous bound against something quadratic.
-    expect(systemRuntime.now() - start).toBeLessThan(5000);
   });
 });
