@@ -88,6 +88,8 @@ class ClientCall implements PlanRun {
   }
 
   onPass(): void {
+    // A layer may have cancelled the call and let it pass all the same.
+    if (this.hasEnded) return;
     this.#isStarted = true;
     this.#next(this.#metadata, {
       onReceiveMetadata: (metadata, forward) => {

@@ -52,6 +52,8 @@ export class ClientExchange implements PlanRun, LegacyHandler {
   }
 
   onPass(): void {
+    // A layer may have cancelled the call and let it pass all the same.
+    if (this.hasEnded) return;
     try {
       this.#pool = this.#send(this);
     } catch (error) {

@@ -44,7 +44,12 @@ const lenient: PathEquivalence = Object.freeze({
   isCaseInsensitive: true,
   ignoresTrailingSlash: true,
 });
-const decoding: PathEquivalence = Object.freeze({ ...exact, decodesEscapes: true });
+/** Hono decodes; whether it is strict about slashes it does not tell. */
+const honoRouter: PathEquivalence = Object.freeze({
+  ...exact,
+  decodesEscapes: true,
+  ignoresTrailingSlash: true,
+});
 
 const readyAtOnce = (): Promise<void> => Promise.resolve();
 
@@ -160,7 +165,7 @@ export function toHttpServer(app: unknown): HttpApplication {
   if (hasMethods(app, 'callback', 'use') && !hasMethods(app, 'fetch')) {
     return fromListener((app as { callback(): RequestListener }).callback(), 'koa', lenient, true);
   }
-  if (hasMethods(app, 'fetch')) return fromListener(honoListener(app as HonoLike), 'hono', decoding, true);
+  if (hasMethods(app, 'fetch')) return fromListener(honoListener(app as HonoLike), 'hono', honoRouter, true);
   if (typeof app === 'function') return fromListener(app as RequestListener, 'function', exact, true);
   throw new MeshError(
     'INMESH_ERR_CONFIG_INVALID',

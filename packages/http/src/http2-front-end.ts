@@ -14,6 +14,9 @@ export type OnHttp2Request = (request: Http2ServerRequest, response: Http2Server
 
 const notEnabled = 'inmesh: this service does not serve plain HTTP over HTTP/2; use HTTP/1.1\n';
 
+/** Streams of one connection at once; node:http2 has no bound of its own. */
+const maxConcurrentStreams = 100;
+
 function isGrpc(contentType: string | undefined): boolean {
   return contentType !== undefined && /^application\/grpc(?:$|[+; ])/i.test(contentType);
 }
@@ -32,7 +35,7 @@ export class Http2FrontEnd {
   /** @param onRequest - `undefined` where the application did not opt in. */
   constructor(onRequest: OnHttp2Request | undefined, logger: Logger) {
     this.#logger = logger;
-    this.#own = createServer();
+    this.#own = createServer({ settings: { maxConcurrentStreams } });
     this.#own.on('session', (session) => {
       this.#sessions.add(session);
       session.once('close', () => this.#sessions.delete(session));

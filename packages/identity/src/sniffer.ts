@@ -67,7 +67,10 @@ export class Sniffer {
   #makeRoom(): void {
     if (this.#silent.size < this.#limits.maxSilent) return;
     const [oldest] = this.#silent;
-    oldest?.destroy();
+    if (oldest === undefined) return;
+    // At once, not when its end is told: many may come before that.
+    this.#silent.delete(oldest);
+    oldest.destroy();
   }
 }
 
