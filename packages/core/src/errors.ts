@@ -34,12 +34,33 @@ function defineSpecs<C extends string>(
 
 /** Every code Inmesh can throw. Codes are never renamed or reused. */
 export const errorSpecs = defineSpecs({
+  INMESH_ERR_ATTEMPT_TIMEOUT: {
+    status: 'deadline-exceeded',
+    reached: 'maybe',
+    retry: 'if-idempotent',
+    summary: 'One attempt took longer than the route allows for one.',
+    hint: 'Look at the endpoint that the message names; raise the time per try if it is only slow.',
+  },
   INMESH_ERR_AUTHZ_DENIED: {
     status: 'permission-denied',
     reached: 'refused',
     retry: 'never',
     summary: 'A policy denied the call.',
     hint: 'The log of the process that denied names the policy and the rule; add an ALLOW rule for this caller or drop the DENY.',
+  },
+  INMESH_ERR_BAD_REPLY: {
+    status: 'unavailable',
+    reached: 'maybe',
+    retry: 'if-idempotent',
+    summary: 'The endpoint answered with something that is not the protocol that was spoken to it.',
+    hint: 'Is it the port of the service, and does it speak HTTP/1.1?',
+  },
+  INMESH_ERR_BODY_FAILED: {
+    status: 'cancelled',
+    reached: 'maybe',
+    retry: 'never',
+    summary: 'The body of the request failed while it was read.',
+    hint: 'The cause is the error that the body threw.',
   },
   INMESH_ERR_CANCELLED: {
     status: 'cancelled',
@@ -132,6 +153,13 @@ export const errorSpecs = defineSpecs({
     summary: 'A grpc-js server cannot be attached.',
     hint: 'Add services before addGrpc(), attach a server once, and use a supported grpc-js.',
   },
+  INMESH_ERR_HEAD_TIMEOUT: {
+    status: 'deadline-exceeded',
+    reached: 'maybe',
+    retry: 'never',
+    summary: 'No reply began in the time that the route allows, over all attempts.',
+    hint: 'Make the service faster, or raise INMESH_TIMEOUT.',
+  },
   INMESH_ERR_HTTP_BAD_REQUEST: {
     status: 'invalid-argument',
     reached: 'refused',
@@ -190,6 +218,19 @@ export const errorSpecs = defineSpecs({
     retry: 'never',
     summary: 'The cluster has no endpoint.',
     hint: 'Configure INMESH_UPSTREAM_<NAME>.',
+  },
+  INMESH_ERR_NO_ROUTE: {
+    status: 'not-found',
+    ...local,
+    summary: 'The name has routes, and none of them matches the call.',
+    hint: 'Add a route without conditions as the last one.',
+  },
+  INMESH_ERR_OVERFLOW: {
+    status: 'unavailable',
+    reached: 'no',
+    retry: 'never',
+    summary: 'A limit of the cluster was reached; the call was not sent.',
+    hint: 'Send less at once, or raise the limit that the message names.',
   },
   INMESH_ERR_PEER_IDENTITY: {
     status: 'unauthenticated',

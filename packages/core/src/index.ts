@@ -58,6 +58,36 @@ export {
 } from './status.js';
 export { systemRuntime } from './system-runtime.js';
 export { TimerWheel } from './timer-wheel.js';
+export type {
+  AttemptReply,
+  Backoff,
+  BackoffRules,
+  BalancerName,
+  Classifier,
+  ClusterLimits,
+  ClusterRules,
+  DirectAction,
+  ForwardAction,
+  HeaderEdits,
+  HeaderMatch,
+  OutlierRules,
+  PathMatch,
+  QueryMatch,
+  RedirectAction,
+  ReplyClass,
+  RetryBudgetRules,
+  RetryConcurrencyRules,
+  RetryCondition,
+  RetryRules,
+  Rewrite,
+  Route,
+  RouteAction,
+  RouteBackend,
+  RouteMatch,
+  RouteRules,
+  SlowStartRules,
+  TextMatch,
+} from './traffic.js';
 export {
   type Watch,
   type WatchGone,

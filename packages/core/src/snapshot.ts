@@ -1,5 +1,7 @@
 import type { AuthorizationPolicy } from './policy.js';
 import type { SpiffeId } from './spiffe-id.js';
+import type { ClusterRules, Route, RouteRules } from './traffic.js';
+import type { Watch } from './watch.js';
 
 /** What listeners accept: only mTLS, mTLS and plaintext, or only plaintext. */
 export type MtlsMode = 'strict' | 'permissive' | 'disable';
@@ -22,6 +24,12 @@ export interface Endpoint {
   readonly host: string;
   /** TCP port. */
   readonly port: number;
+  /** Share of traffic against its siblings. @defaultValue 1 */
+  readonly weight?: number;
+  /** 0 is used first; others as it fails. @defaultValue 0 */
+  readonly priority?: number;
+  /** `region/zone/subzone`, as far as it is known. */
+  readonly locality?: string;
 }
 
 /** A service we call by a mesh name. */
@@ -30,8 +38,12 @@ export interface Cluster {
   readonly name: string;
   /** Identities its endpoints may have; never empty, there is no "any". */
   readonly identities: readonly SpiffeId[];
-  /** Its endpoints. */
-  readonly endpoints: readonly Endpoint[];
+  /** Its endpoints, and their changes. */
+  readonly endpoints: Watch<readonly Endpoint[]>;
+  /** Balancing, limits, ejection. */
+  readonly rules: ClusterRules;
+  /** What holds for calls where no route says otherwise. */
+  readonly routeRules: RouteRules;
 }
 
 /** The configuration in force: frozen, replaced as a whole. */
@@ -44,6 +56,8 @@ export interface Snapshot {
   readonly mtls: MtlsMode;
   /** Clusters by name. */
   readonly clusters: ReadonlyMap<string, Cluster>;
+  /** Routes by mesh name, first match first; a name without routes is the cluster of that name. */
+  readonly routes: ReadonlyMap<string, readonly Route[]>;
   /** Policies of every source, not yet selected for this workload. */
   readonly policies: readonly AuthorizationPolicy[];
 }

@@ -1,0 +1,166 @@
+import type { BalancerName } from '@inmesh/core';
+import { EdfQueue } from './edf-queue.js';
+import type { EndpointState } from './endpoint-state.js';
+import { ewmaLoad } from './peak-ewma.js';
+
+/** What a balancer picks from: endpoints that may be picked, and their shares. */
+export interface BalancerInput {
+  /** Not empty. */
+  readonly endpoints: readonly EndpointState[];
+  /** Share of an endpoint now: its weight, and its ramp. */
+  readonly weightOf: (endpoint: EndpointState, nowMs: number) => number;
+  /** Whether every endpoint has the same share, now and until the next change. */
+  readonly isUniform: boolean;
+  /** Candidates that are compared. */
+  readonly choices: number;
+  /** Chance. */
+  readonly random: () => number;
+}
+
+/** Picks endpoints of one set; made anew when the set changes. State that must survive lives on the endpoints. */
+export interface Balancer {
+  /** The next endpoint. */
+  pick(nowMs: number): EndpointState;
+}
+
+/** Makes a {@link Balancer}. Users may bring their own. */
+export type BalancerFactory = (input: BalancerInput) => Balancer;
+
+function at(endpoints: readonly EndpointState[], index: number): EndpointState {
+  const endpoint = endpoints[index];
+  if (endpoint === undefined) throw new Error('invariant: a balancer without endpoints');
+  return endpoint;
+}
+
+/** Picks by weight; linear in the number of endpoints, used only while weights differ. */
+class WeightedSampler {
+  readonly #input: BalancerInput;
+  readonly #cumulated: Float64Array;
+  #computedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(input: BalancerInput) {
+    this.#input = input;
+    this.#cumulated = new Float64Array(input.endpoints.length);
+  }
+
+  pick(nowMs: number): EndpointState {
+    // Ramps move slowly: shares of a tenth of a second ago are good enough.
+    if (nowMs - this.#computedAtMs > 100) this.#compute(nowMs);
+    const { endpoints, random } = this.#input;
+    const sums = this.#cumulated;
+    const goal = random() * (sums[sums.length - 1] ?? 0);
+    let low = 0;
+    let high = sums.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((sums[middle] ?? 0) > goal) high = middle;
+      else low = middle + 1;
+    }
+    return at(endpoints, low);
+  }
+
+  #compute(nowMs: number): void {
+    let sum = 0;
+    this.#input.endpoints.forEach((endpoint, i) => {
+      sum += Math.max(1e-9, this.#input.weightOf(endpoint, nowMs));
+      this.#cumulated[i] = sum;
+    });
+    this.#computedAtMs = nowMs;
+  }
+}
+
+type Load = (endpoint: EndpointState, nowMs: number) => number;
+
+/** The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not. */
+function powerOfChoices(input: BalancerInput, load: Load): Balancer {
+  const { endpoints, random, choices, isUniform } = input;
+  const count = endpoints.length;
+  if (count === 1) return { pick: () => at(endpoints, 0) };
+  if (isUniform && choices === 2) {
+    return {
+      pick(nowMs) {
+        const i = Math.floor(random() * count);
+        let j = Math.floor(random() * (count - 1));
+        if (j >= i) j++;
+        const a = at(endpoints, i);
+        const b = at(endpoints, j);
+        return load(b, nowMs) < load(a, nowMs) ? b : a;
+      },
+    };
+  }
+  const sampler = isUniform ? undefined : new WeightedSampler(input);
+  const draw = (nowMs: number): EndpointState =>
+    sampler === undefined ? at(endpoints, Math.floor(random() * count)) : sampler.pick(nowMs);
+  return {
+    pick(nowMs) {
+      let best = draw(nowMs);
+      let bestLoad = load(best, nowMs);
+      for (let i = 1; i < choices; i++) {
+        const other = draw(nowMs);
+        const otherLoad = load(other, nowMs);
+        if (otherLoad < bestLoad) {
+          best = other;
+          bestLoad = otherLoad;
+        }
+      }
+      return best;
+    },
+  };
+}
+
+/**
+ * Power of two choices over peak EWMA of the time to the head, times calls in flight.
+ *
+ * @see {@link https://linkerd.io/2016/03/16/beyond-round-robin-load-balancing-for-latency/ | Beyond round robin}
+ */
+export const peakEwma: BalancerFactory = (input) => powerOfChoices(input, ewmaLoad);
+
+/** Power of two choices over calls in flight; with unequal weights, earliest deadline first by weight / (active + 1). Envoy `LEAST_REQUEST`. */
+export const leastRequest: BalancerFactory = (input) => {
+  if (input.isUniform) return powerOfChoices(input, (endpoint) => endpoint.active);
+  return edf(input, (endpoint, nowMs) => input.weightOf(endpoint, nowMs) / (endpoint.active + 1));
+};
+
+function edf(input: BalancerInput, weightOf: Load): Balancer {
+  let clockMs = 0;
+  const current = (endpoint: EndpointState): number => weightOf(endpoint, clockMs);
+  let queue: EdfQueue | undefined;
+  return {
+    pick(nowMs) {
+      clockMs = nowMs;
+      queue ??= new EdfQueue(input.endpoints, current, input.random);
+      return queue.next(current) ?? at(input.endpoints, 0);
+    },
+  };
+}
+
+/** Each in turn; by weight where weights differ. Envoy `ROUND_ROBIN`. */
+export const roundRobin: BalancerFactory = (input) => {
+  const { endpoints, isUniform, random } = input;
+  if (!isUniform) return edf(input, input.weightOf);
+  let next = Math.floor(random() * endpoints.length);
+  return {
+    pick() {
+      if (next >= endpoints.length) next = 0;
+      return at(endpoints, next++);
+    },
+  };
+};
+
+/** By weight, without memory. Envoy `RANDOM`. */
+export const randomPick: BalancerFactory = (input) => {
+  const { endpoints, isUniform, random } = input;
+  if (!isUniform) {
+    const sampler = new WeightedSampler(input);
+    return { pick: (nowMs) => sampler.pick(nowMs) };
+  }
+  return { pick: () => at(endpoints, Math.floor(random() * endpoints.length)) };
+};
+
+/** The balancers that a name stands for. */
+export const balancersByName: Readonly<Record<BalancerName, BalancerFactory>> = Object.freeze({
+  'peak-ewma': peakEwma,
+  'least-request': leastRequest,
+  'round-robin': roundRobin,
+  random: randomPick,
+});

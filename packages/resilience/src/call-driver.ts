@@ -1,0 +1,500 @@
+import { MeshError, type MeshErrorCode, type Reached, type Runtime, type Timer } from '@inmesh/core';
+import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
+import { backoffMs, retryAfterMs } from './backoff.js';
+import type { ClusterState } from './cluster-state.js';
+import type { AttemptResult, EndpointState } from './endpoint-state.js';
+import { marksOf } from './markers.js';
+import { failurePenaltyMs } from './peak-ewma.js';
+import type { RoutePolicy } from './route-policy.js';
+
+/** Tries that provably never left and go to another endpoint at once: no token, no attempt, no wait. */
+const freeUnsentTries = 2;
+/** The same where the peer proved that it processed nothing. gRPC A6, transparent retries. */
+const freeRefusedTries = 1;
+
+/** Failures that speak against the endpoint. */
+const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'INMESH_ERR_ATTEMPT_TIMEOUT',
+  'INMESH_ERR_BAD_REPLY',
+  'INMESH_ERR_CONNECTION_LOST',
+  'INMESH_ERR_CONNECT_FAILED',
+  'INMESH_ERR_CONNECT_TIMEOUT',
+  'INMESH_ERR_HEAD_TIMEOUT',
+  'INMESH_ERR_PEER_IDENTITY',
+  'INMESH_ERR_PEER_REFUSED',
+]);
+
+type Phase =
+  /** An attempt is under way and its head has not come. */
+  | 'attempting'
+  /** Waiting before the next attempt. */
+  | 'waiting'
+  /** A head was delivered: nothing is sent again. */
+  | 'committed'
+  /** Over. */
+  | 'done';
+
+/** How a reply is judged. */
+interface Judgement {
+  readonly result: AttemptResult;
+  readonly isRetryable: boolean;
+  readonly isPenalized: boolean;
+}
+
+const fine: Judgement = { result: 'ok', isRetryable: false, isPenalized: false };
+
+/**
+ * Drives one call to its end: picks endpoints, bounds time, sends again what may be sent again. Callbacks, no
+ * promise, one timer. Pure: sockets are the {@link DrivenCall}'s, time is the {@link Runtime}'s.
+ *
+ * Gates of a retry, in order: nothing was delivered; the body can be replayed; what happened and whether the call is
+ * idempotent; the conditions; the peer's own wish; attempts left; time left; the budget.
+ */
+export class CallDriver implements Timer {
+  timerNext: Timer | undefined = undefined;
+  timerPrev: Timer | undefined = undefined;
+  timerDueMs = 0;
+  readonly #call: DrivenCall;
+  readonly #cluster: ClusterState;
+  readonly #policy: RoutePolicy;
+  readonly #runtime: Runtime;
+  #phase: Phase = 'attempting';
+  #current: Attempt | undefined;
+  #headDueMs = Number.POSITIVE_INFINITY;
+  /** End of the attempt, or of the wait. */
+  #stepDueMs = Number.POSITIVE_INFINITY;
+  #attempts = 0;
+  #unsentTries = 0;
+  #refusedTries = 0;
+  #retries = 0;
+  #tried: EndpointState[] | undefined;
+  #next: EndpointState | undefined;
+  #reached: Reached = 'no';
+  #isCounted = false;
+  #holdsRetry = false;
+  #isFine = false;
+  #isExhausted = false;
+
+  /** @param policy - Rules of the route. */
+  constructor(call: DrivenCall, cluster: ClusterState, policy: RoutePolicy, runtime: Runtime) {
+    this.#call = call;
+    this.#cluster = cluster;
+    this.#policy = policy;
+    this.#runtime = runtime;
+  }
+
+  /** Attempts that may have left this process. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  /** Whether it gave up on something that could have been sent again: callers should not try either. */
+  get isExhausted(): boolean {
+    return this.#isExhausted;
+  }
+
+  /** Begins. */
+  start(): void {
+    const cluster = this.#cluster;
+    const { maxRequests } = cluster.rules.limits;
+    cluster.stats.calls++;
+    if (cluster.activeCalls >= maxRequests) {
+      cluster.stats.overflows++;
+      this.#fail(
+        new MeshError(
+          'INMESH_ERR_OVERFLOW',
+          `${cluster.name} has ${cluster.activeCalls} calls in flight, at most ${maxRequests} are allowed`,
+          { stackless: true, details: { cluster: cluster.name, limit: 'maxRequests' } },
+        ),
+      );
+      return;
+    }
+    cluster.activeCalls++;
+    this.#isCounted = true;
+    const nowMs = this.#runtime.now();
+    if (this.#call.deadlineMs <= nowMs) {
+      this.#failDeadline();
+      return;
+    }
+    const { headTimeoutMs } = this.#policy.rules;
+    if (headTimeoutMs > 0) this.#headDueMs = nowMs + headTimeoutMs;
+    this.#attempt(nowMs);
+  }
+
+  /** Bytes of an attempt may be leaving: from here on it may have been processed. */
+  onAttemptSent(attempt: Attempt): void {
+    attempt.isSent = true;
+  }
+
+  /**
+   * The head of an attempt's reply, status 200 or above, or 101.
+   *
+   * @returns Whether the caller gets it. If not, the adapter lets {@link Attempt.discard} do its work.
+   */
+  onAttemptHead(attempt: Attempt, reply: DriverReply): boolean {
+    if (attempt !== this.#current || this.#phase !== 'attempting') return false;
+    attempt.hasHead = true;
+    attempt.isSent = true;
+    const nowMs = this.#runtime.now();
+    const elapsedMs = nowMs - attempt.startMs;
+    const judgement = this.#judge(reply);
+    const { result, isRetryable, isPenalized } = judgement;
+    this.#cluster.onResult(
+      attempt.endpoint,
+      result,
+      isPenalized ? Math.max(elapsedMs, failurePenaltyMs) : elapsedMs,
+      nowMs,
+    );
+    if (judgement !== fine && this.#retriesReply(attempt, reply, isRetryable, nowMs)) {
+      attempt.discard();
+      return false;
+    }
+    this.#reached = 'maybe';
+    this.#isFine = result === 'ok' && !isPenalized;
+    this.#phase = 'committed';
+    this.#tried = undefined;
+    if (this.#call.deadlineMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
+    else this.#runtime.arm(this, this.#call.deadlineMs - nowMs);
+    return true;
+  }
+
+  /** The last byte of an attempt. */
+  onAttemptEnd(attempt: Attempt): void {
+    if (!this.#close(attempt)) return;
+    if (attempt !== this.#current || this.#phase !== 'committed') return;
+    if (this.#isFine) this.#cluster.budget.deposit();
+    this.#finish();
+  }
+
+  /** An attempt ended without its last byte. */
+  onAttemptError(attempt: Attempt, error: MeshError): void {
+    if (!this.#close(attempt)) return;
+    if (attempt !== this.#current || this.#phase === 'done') return;
+    const nowMs = this.#runtime.now();
+    const isBlamed = blaming.has(error.code);
+    if (this.#phase === 'committed') {
+      if (isBlamed) this.#cluster.onResult(attempt.endpoint, 'local-error', undefined, nowMs);
+      this.#fail(error);
+      return;
+    }
+    this.#blame(attempt, isBlamed, nowMs);
+    this.#note(attempt.isSent ? error.reached : 'no');
+    this.#current = undefined;
+    if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
+  }
+
+  /** The caller gave up, or a layer did. Cuts what is under way; tells nobody. */
+  cancel(reason: MeshError): void {
+    if (this.#phase === 'done') return;
+    const attempt = this.#current;
+    if (attempt !== undefined && !attempt.hasHead && !attempt.isOver) {
+      // Not a sample of its latency, except that it is at least this.
+      const nowMs = this.#runtime.now();
+      const elapsedMs = nowMs - attempt.startMs;
+      if (elapsedMs > attempt.endpoint.costMs)
+        this.#cluster.onResult(attempt.endpoint, 'unknown', elapsedMs, nowMs);
+    }
+    this.#finish();
+    if (attempt !== undefined && !attempt.isOver) attempt.abort(reason);
+  }
+
+  /** Due: the deadline, the time to the head, the attempt's own time, or the end of a wait. */
+  onTimer(): void {
+    const nowMs = this.#runtime.now();
+    // Timers and clocks may disagree by a fraction of a millisecond.
+    const dueMs = nowMs + 1;
+    if (this.#call.deadlineMs <= dueMs) this.#failDeadline();
+    else if (this.#phase === 'committed') this.#arm(nowMs);
+    else if (this.#headDueMs <= dueMs) this.#failHead();
+    else if (this.#stepDueMs > dueMs) this.#arm(nowMs);
+    else if (this.#phase === 'waiting') this.#attempt(nowMs);
+    else this.#onAttemptTimeout(nowMs);
+  }
+
+  #attempt(nowMs: number): void {
+    const endpoint = this.#pick(nowMs);
+    if (endpoint === undefined) {
+      this.#fail(
+        new MeshError('INMESH_ERR_NO_ENDPOINT', `${this.#cluster.name} has no endpoint that can be used`, {
+          stackless: true,
+          details: { cluster: this.#cluster.name },
+        }),
+      );
+      return;
+    }
+    const { perTryTimeoutMs } = this.#policy.rules.retry;
+    const attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
+    this.#attempts++;
+    attempt.startMs = nowMs;
+    this.#phase = 'attempting';
+    this.#current = attempt;
+    this.#stepDueMs = perTryTimeoutMs > 0 ? nowMs + perTryTimeoutMs : Number.POSITIVE_INFINITY;
+    this.#cluster.onStart(endpoint);
+    this.#arm(nowMs);
+    try {
+      attempt.start();
+    } catch (error) {
+      this.onAttemptError(
+        attempt,
+        error instanceof MeshError
+          ? error
+          : new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
+              cause: error,
+              reached: 'no',
+            }),
+      );
+    }
+  }
+
+  #pick(nowMs: number): EndpointState | undefined {
+    const chosen = this.#next;
+    if (chosen !== undefined) {
+      this.#next = undefined;
+      return chosen;
+    }
+    if (this.#tried === undefined) return this.#cluster.pick(nowMs);
+    // Where every endpoint was tried, a tried one is better than none.
+    return this.#pickUntried(nowMs) ?? this.#cluster.pick(nowMs);
+  }
+
+  #pickUntried(nowMs: number): EndpointState | undefined {
+    const tried = this.#tried ?? [];
+    return this.#cluster.pick(nowMs, (one) => !tried.includes(one), this.#policy.rules.retry.repicks);
+  }
+
+  #judge(reply: DriverReply): Judgement {
+    const { httpStatus } = reply;
+    const { rules, predicate } = this.#policy;
+    const own = rules.classify?.(reply);
+    if (own !== undefined)
+      return own === 'success'
+        ? fine
+        : { result: 'error', isRetryable: own === 'retryable', isPenalized: true };
+    const isRetryable = predicate.matchesReply(reply);
+    if (httpStatus >= 500) {
+      const isGateway = httpStatus >= 502 && httpStatus <= 504;
+      return { result: isGateway ? 'gateway-error' : 'error', isRetryable, isPenalized: true };
+    }
+    // Neither well nor ill: it lives, and wants less.
+    if (httpStatus === 429) return { result: 'unknown', isRetryable, isPenalized: true };
+    return isRetryable ? { result: 'ok', isRetryable, isPenalized: false } : fine;
+  }
+
+  #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
+    const marks = marksOf(reply, reply.isTrusted);
+    this.#note(marks.isNotProcessed ? 'refused' : 'maybe');
+    if (!this.#call.isReplayable) return false;
+    if (marks.forbidsRetry) {
+      this.#isExhausted = true;
+      return false;
+    }
+    this.#remember(attempt);
+    if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime.wallMs()));
+    if (!isRetryable) return false;
+    const { predicate, rules } = this.#policy;
+    const isSafe =
+      this.#call.isIdempotent || (rules.retry.nonIdempotent && predicate.names(reply.httpStatus));
+    if (!isSafe || this.#call.isRetryOfCaller) return false;
+    return this.#schedule(nowMs, waitOf(reply, this.#runtime.wallMs()));
+  }
+
+  #retriesError(attempt: Attempt, error: MeshError, nowMs: number): boolean {
+    if (error.retry === 'never' || !this.#call.isReplayable) return false;
+    this.#remember(attempt);
+    const { predicate } = this.#policy;
+    if (error.retry === 'elsewhere' && error.reached !== 'maybe')
+      return error.reached === 'no' ? this.#retriesUnsent(nowMs) : this.#retriesRefused(nowMs, undefined);
+    if (!this.#call.isIdempotent || this.#call.isRetryOfCaller || !predicate.onReset) return false;
+    return this.#schedule(nowMs, undefined);
+  }
+
+  /** What never left goes to another endpoint at once; when there is none, like any retry. */
+  #retriesUnsent(nowMs: number): boolean {
+    if (this.#unsentTries < freeUnsentTries) {
+      const endpoint = this.#pickUntried(nowMs);
+      if (endpoint !== undefined) {
+        this.#unsentTries++;
+        this.#attempts--;
+        this.#next = endpoint;
+        this.#attempt(nowMs);
+        return true;
+      }
+    }
+    return this.#policy.predicate.onConnectFailure && this.#schedule(nowMs, undefined);
+  }
+
+  #retriesRefused(nowMs: number, waitMs: number | undefined): boolean {
+    if (this.#refusedTries < freeRefusedTries && (waitMs ?? 0) === 0) {
+      this.#refusedTries++;
+      this.#attempts--;
+      // Not within the callback of the attempt that is being refused: its connection may be needed.
+      this.#wait(nowMs, 0);
+      return true;
+    }
+    return this.#policy.predicate.onRefused && this.#schedule(nowMs, waitMs);
+  }
+
+  #schedule(nowMs: number, askedMs: number | undefined): boolean {
+    const { retry } = this.#policy.rules;
+    const cluster = this.#cluster;
+    if (askedMs !== undefined && askedMs > retry.maxRetryAfterMs) return false;
+    if (this.#attempts >= retry.maxAttempts) {
+      this.#isExhausted = retry.maxAttempts > 1;
+      return false;
+    }
+    const waitMs = Math.max(backoffMs(retry.backoff, this.#retries + 1, this.#runtime.random), askedMs ?? 0);
+    const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
+    // An attempt that cannot end in time would only be load.
+    if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
+    this.#releaseRetry();
+    if (!cluster.tryRetry()) {
+      this.#isExhausted = true;
+      return false;
+    }
+    this.#holdsRetry = true;
+    this.#retries++;
+    this.#wait(nowMs, waitMs);
+    return true;
+  }
+
+  #wait(nowMs: number, waitMs: number): void {
+    this.#phase = 'waiting';
+    this.#current = undefined;
+    this.#stepDueMs = nowMs + waitMs;
+    this.#arm(nowMs);
+  }
+
+  #arm(nowMs: number): void {
+    const isWide = this.#phase === 'committed';
+    const dueMs = isWide
+      ? this.#call.deadlineMs
+      : Math.min(this.#call.deadlineMs, this.#headDueMs, this.#stepDueMs);
+    if (dueMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
+    else this.#runtime.arm(this, dueMs - nowMs);
+  }
+
+  #onAttemptTimeout(nowMs: number): void {
+    const attempt = this.#current;
+    if (attempt === undefined) return;
+    const { name } = this.#cluster;
+    const { perTryTimeoutMs } = this.#policy.rules.retry;
+    const error = new MeshError(
+      'INMESH_ERR_ATTEMPT_TIMEOUT',
+      `${name} at ${attempt.endpoint.key} did not answer within ${perTryTimeoutMs} ms`,
+      {
+        stackless: true,
+        details: { cluster: name, endpoint: attempt.endpoint.key, timeoutMs: perTryTimeoutMs },
+        ...(attempt.isSent ? {} : { reached: 'no', retry: 'elsewhere' }),
+      },
+    );
+    this.#blame(attempt, true, nowMs);
+    this.#note(error.reached);
+    this.#current = undefined;
+    // Cut first: its connection or its place in the queue may be what the next attempt needs.
+    attempt.abort(error);
+    if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
+  }
+
+  #failDeadline(): void {
+    const { name } = this.#cluster;
+    this.#cut(
+      new MeshError('INMESH_ERR_DEADLINE_EXCEEDED', `the call to ${name} ran out of time`, {
+        stackless: true,
+        details: { cluster: name },
+      }),
+    );
+  }
+
+  #failHead(): void {
+    const { name } = this.#cluster;
+    const { headTimeoutMs } = this.#policy.rules;
+    this.#cut(
+      new MeshError('INMESH_ERR_HEAD_TIMEOUT', `${name} did not begin to answer within ${headTimeoutMs} ms`, {
+        stackless: true,
+        details: { cluster: name, timeoutMs: headTimeoutMs },
+      }),
+    );
+  }
+
+  /** Ends the call because its time is over. */
+  #cut(error: MeshError): void {
+    const attempt = this.#current;
+    if (attempt !== undefined && !attempt.isOver) {
+      if (attempt.isSent) this.#note('maybe');
+      if (!attempt.hasHead) this.#blame(attempt, true, this.#runtime.now());
+      this.#current = undefined;
+      attempt.abort(error);
+    }
+    this.#fail(error);
+  }
+
+  #blame(attempt: Attempt, isBlamed: boolean, nowMs: number): void {
+    const elapsedMs = nowMs - attempt.startMs;
+    this.#cluster.onResult(
+      attempt.endpoint,
+      isBlamed ? 'local-error' : 'unknown',
+      isBlamed ? Math.max(elapsedMs, failurePenaltyMs) : undefined,
+      nowMs,
+    );
+  }
+
+  /** The worst that any attempt came to is what the caller must know. */
+  #note(reached: Reached): void {
+    if (reached === 'maybe' || (reached === 'refused' && this.#reached === 'no')) this.#reached = reached;
+  }
+
+  #remember(attempt: Attempt): void {
+    if (this.#tried === undefined) this.#tried = [attempt.endpoint];
+    else this.#tried.push(attempt.endpoint);
+  }
+
+  /** @returns Whether it was open. */
+  #close(attempt: Attempt): boolean {
+    if (attempt.isOver) return false;
+    attempt.isOver = true;
+    this.#cluster.onEnd(attempt.endpoint);
+    return true;
+  }
+
+  #fail(error: MeshError): void {
+    if (this.#phase === 'done') return;
+    this.#finish();
+    this.#call.onFailure(this.#total(error));
+  }
+
+  /** The last error, as the result of all attempts. */
+  #total(error: MeshError): MeshError {
+    const isSame = this.#attempts <= 1 && this.#unsentTries === 0 && error.reached === this.#reached;
+    if (isSame) return error;
+    const attempts = this.#attempts + this.#unsentTries;
+    const details = { ...error.details, attempts };
+    const suffix = attempts > 1 ? ` (after ${attempts} attempts)` : '';
+    return new MeshError(error.code, `${error.message}${suffix}`, {
+      cause: error.cause ?? error,
+      status: error.status,
+      reached: this.#reached,
+      retry: this.#reached === 'maybe' && error.retry === 'elsewhere' ? 'if-idempotent' : error.retry,
+      details,
+      stackless: true,
+    });
+  }
+
+  #finish(): void {
+    this.#phase = 'done';
+    this.#runtime.disarm(this);
+    this.#releaseRetry();
+    if (this.#isCounted) this.#cluster.activeCalls--;
+    this.#isCounted = false;
+  }
+
+  #releaseRetry(): void {
+    if (!this.#holdsRetry) return;
+    this.#holdsRetry = false;
+    this.#cluster.releaseRetry();
+  }
+}
+
+/** Wait that a reply asks for, in milliseconds. */
+function waitOf(reply: DriverReply, wallMs: number): number | undefined {
+  return retryAfterMs(reply.header('retry-after'), wallMs);
+}

@@ -1,0 +1,387 @@
+import type { Cluster, ClusterRules, Endpoint, Logger, Runtime } from '@inmesh/core';
+import { type BalancerFactory, balancersByName } from './balancers.js';
+import {
+  countResult,
+  type EjectionCause,
+  ejectionMs,
+  endInterval,
+  failingEndpoints,
+  mayEject,
+} from './ejection.js';
+import { EndpointLevels } from './endpoint-levels.js';
+import { type AttemptResult, EndpointState, endpointKey } from './endpoint-state.js';
+import { observeLatency } from './peak-ewma.js';
+import { allowedRetries, RetryBudget } from './retry-budget.js';
+import { recoveryRamp } from './rules.js';
+
+/** What clusters share. */
+export interface ClusterParts {
+  /** Time and chance. */
+  readonly runtime: Runtime;
+  /** Told about ejections. */
+  readonly logger: Logger;
+  /** Our own `region/zone/subzone`. @defaultValue not known */
+  readonly locality?: string;
+  /** A balancer of the user's, by cluster name; in place of the one of the rules. @defaultValue none */
+  readonly balancers?: Readonly<Record<string, BalancerFactory>>;
+}
+
+/** What happened in a cluster since the start. */
+export interface ClusterStats {
+  /** Calls that were begun. */
+  calls: number;
+  /** Attempts that were sent again. */
+  retries: number;
+  /** Retries that the budget refused. */
+  budgetRefusals: number;
+  /** Calls and attempts refused by a limit. */
+  overflows: number;
+  /** Endpoints taken out. */
+  ejections: number;
+}
+
+/** How often an endpoint is picked anew that is on probation with calls enough. Finagle's effort. */
+const probationEffort = 4;
+
+/** Replies that the average of {@link ClusterState.typicalMs} goes over. */
+const typicalWindow = 16;
+
+/** Whether an endpoint will do for a pick. */
+export type Accepts = (endpoint: EndpointState) => boolean;
+
+/**
+ * The live state of one cluster: endpoints and what is known of them, the retry budget, counts against the limits.
+ * It survives snapshots; calls pick on it as it is, whichever plan they hold.
+ */
+export class ClusterState {
+  /** Name. */
+  readonly name: string;
+  /** Pays for retries. */
+  readonly budget: RetryBudget;
+  /** Counts. */
+  readonly stats: ClusterStats = { calls: 0, retries: 0, budgetRefusals: 0, overflows: 0, ejections: 0 };
+  /** Calls in flight, to their last byte. */
+  activeCalls = 0;
+  /** Attempts that wait for a connection. */
+  pending = 0;
+  /** Connections that are open or being opened. */
+  connections = 0;
+  /** Average time to the head of a good reply, in milliseconds: what another attempt would probably take. */
+  typicalMs = 0;
+  /** Retries between their scheduling and their end. */
+  activeRetries = 0;
+  readonly #parts: ClusterParts;
+  readonly #listeners = new Set<() => void>();
+  #cluster: Cluster;
+  #states = new Map<string, EndpointState>();
+  #levels: EndpointLevels;
+  #ejected = 0;
+  #nextChangeMs = 0;
+  #sweptAtMs: number;
+  #unsubscribe: () => void;
+
+  /** @param cluster - As configured now. */
+  constructor(cluster: Cluster, parts: ClusterParts) {
+    this.name = cluster.name;
+    this.#cluster = cluster;
+    this.#parts = parts;
+    this.budget = new RetryBudget(cluster.rules.retryBudget);
+    this.#sweptAtMs = parts.runtime.now();
+    this.#levels = this.#build(this.#sweptAtMs);
+    this.#unsubscribe = this.#follow(cluster);
+  }
+
+  /** Rules in force. */
+  get rules(): ClusterRules {
+    return this.#cluster.rules;
+  }
+
+  /** The configuration in force. */
+  get cluster(): Cluster {
+    return this.#cluster;
+  }
+
+  /** Endpoints that are configured. */
+  get endpoints(): readonly EndpointState[] {
+    return [...this.#states.values()];
+  }
+
+  /** Endpoints that are out of balancing. */
+  get ejected(): number {
+    return this.#ejected;
+  }
+
+  /** Puts another configuration of the same cluster in force. */
+  configure(cluster: Cluster): void {
+    if (cluster === this.#cluster) return;
+    const before = this.#cluster;
+    this.#cluster = cluster;
+    this.budget.replace(cluster.rules.retryBudget);
+    if (cluster.endpoints !== before.endpoints) {
+      this.#unsubscribe();
+      this.#unsubscribe = this.#follow(cluster);
+    }
+    this.#rebuild(this.#parts.runtime.now());
+  }
+
+  /** Calls `listener` when endpoints join or leave. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Ends the subscription to endpoints. */
+  close(): void {
+    this.#unsubscribe();
+    this.#listeners.clear();
+  }
+
+  /**
+   * Picks an endpoint.
+   *
+   * @param accepts - What it must also fulfil: not tried before, connected. Picks are repeated up to `repicks` times;
+   * then any endpoint that fulfils it is taken.
+   * @returns `undefined` if there is none, or none that `accepts` takes.
+   */
+  pick(nowMs: number, accepts?: Accepts, repicks = 5): EndpointState | undefined {
+    if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
+    const picked = this.#levels.pick(nowMs);
+    if (picked === undefined) return undefined;
+    if (!picked.isOnProbation && accepts === undefined) return picked;
+    return this.#pickAgain(picked, nowMs, accepts, repicks);
+  }
+
+  /** An attempt begins. */
+  onStart(endpoint: EndpointState): void {
+    endpoint.active++;
+    endpoint.started++;
+  }
+
+  /**
+   * The head of a reply came, or an attempt failed without one.
+   *
+   * @param latencyMs - Time to it, at least the penalty for a failure; `undefined` if it says nothing.
+   */
+  onResult(
+    endpoint: EndpointState,
+    result: AttemptResult,
+    latencyMs: number | undefined,
+    nowMs: number,
+  ): void {
+    if (latencyMs !== undefined) {
+      observeLatency(endpoint, latencyMs, nowMs);
+      if (result === 'ok') this.typicalMs += (latencyMs - this.typicalMs) / typicalWindow;
+    }
+    const { outlier } = this.rules;
+    if (outlier === undefined || endpoint.isGone) return;
+    const wasOnProbation = endpoint.isOnProbation;
+    const cause = countResult(endpoint, result, outlier);
+    if (cause !== undefined) this.#eject(endpoint, cause, nowMs);
+    else if (wasOnProbation && result === 'ok') this.#welcomeBack(endpoint, nowMs);
+  }
+
+  /** The last byte of an attempt, or its end without one. */
+  onEnd(endpoint: EndpointState): void {
+    endpoint.active--;
+  }
+
+  /** Whether a retry may be made; if so it must be given back with {@link releaseRetry}. */
+  tryRetry(): boolean {
+    const { retryConcurrency } = this.rules;
+    const isOver =
+      retryConcurrency !== undefined &&
+      this.activeRetries >= allowedRetries(retryConcurrency, this.activeCalls + this.pending);
+    if (isOver || !this.budget.tryWithdraw()) {
+      this.stats.budgetRefusals++;
+      return false;
+    }
+    this.activeRetries++;
+    this.stats.retries++;
+    return true;
+  }
+
+  /** A retry has ended. */
+  releaseRetry(): void {
+    this.activeRetries--;
+  }
+
+  #follow(cluster: Cluster): () => void {
+    return cluster.endpoints.subscribe((state) => {
+      // Withdrawn or not there yet: what was known stays. Discovery is last good.
+      if (state.kind === 'ready') this.#replaceEndpoints(state.value);
+    });
+  }
+
+  #replaceEndpoints(endpoints: readonly Endpoint[]): void {
+    const nowMs = this.#parts.runtime.now();
+    const { slowStart } = this.rules;
+    const isFirst = this.#states.size === 0;
+    const states = new Map<string, EndpointState>();
+    for (const endpoint of endpoints) {
+      const key = endpointKey(endpoint);
+      if (states.has(key)) continue;
+      let state = this.#states.get(key);
+      if (state === undefined) {
+        state = new EndpointState(key, endpoint, nowMs);
+        if (slowStart !== undefined && !isFirst) {
+          state.rampFromMs = nowMs;
+          state.rampMs = slowStart.windowMs;
+        }
+      } else state.endpoint = endpoint;
+      states.set(key, state);
+    }
+    for (const [key, state] of this.#states) if (!states.has(key)) state.isGone = true;
+    this.#states = states;
+    this.#rebuild(nowMs);
+    for (const listener of this.#listeners) listener();
+  }
+
+  #pickAgain(
+    first: EndpointState,
+    nowMs: number,
+    accepts: Accepts | undefined,
+    repicks: number,
+  ): EndpointState | undefined {
+    const probes = this.rules.outlier?.probes ?? 1;
+    const isBusyProbe = (endpoint: EndpointState): boolean =>
+      endpoint.isOnProbation && endpoint.active >= probes;
+    const isFine = (endpoint: EndpointState): boolean =>
+      !isBusyProbe(endpoint) && (accepts?.(endpoint) ?? true);
+    let picked = first;
+    for (let i = 0; i < Math.max(repicks, probationEffort) && !isFine(picked); i++)
+      picked = this.#levels.pick(nowMs) ?? picked;
+    if (isFine(picked)) return picked;
+    // Chance did not find one; look at all of them, least loaded first.
+    let best: EndpointState | undefined;
+    for (const endpoint of this.#levels.usable)
+      if (isFine(endpoint) && (best === undefined || endpoint.active < best.active)) best = endpoint;
+    if (best !== undefined) return best;
+    // A busy probe is better than nothing.
+    return this.#levels.usable.find((endpoint) => accepts?.(endpoint) ?? true);
+  }
+
+  #eject(endpoint: EndpointState, cause: EjectionCause, nowMs: number): void {
+    const { outlier } = this.rules;
+    if (outlier === undefined || endpoint.isEjected) return;
+    if (!mayEject(outlier, this.#ejected, this.#states.size)) return;
+    const ms = ejectionMs(outlier, endpoint, this.#parts.runtime.random);
+    endpoint.isEjected = true;
+    endpoint.isOnProbation = false;
+    endpoint.ejectedUntilMs = nowMs + ms;
+    endpoint.ejections++;
+    endpoint.errorsInRow = 0;
+    endpoint.gatewayErrorsInRow = 0;
+    endpoint.localErrorsInRow = 0;
+    this.stats.ejections++;
+    this.#parts.logger.warn(
+      { cluster: this.name, endpoint: endpoint.key, cause, ms: Math.round(ms) },
+      'endpoint ejected',
+    );
+    this.#rebuild(nowMs);
+  }
+
+  #welcomeBack(endpoint: EndpointState, nowMs: number): void {
+    const ramp = this.rules.slowStart ?? recoveryRamp;
+    endpoint.isOnProbation = false;
+    endpoint.rampFromMs = nowMs;
+    endpoint.rampMs = ramp.windowMs;
+    this.#parts.logger.info({ cluster: this.name, endpoint: endpoint.key }, 'endpoint is back');
+    this.#rebuild(nowMs);
+  }
+
+  /** What time alone changes: ejections and ramps end, intervals end. Computed when somebody looks, without timers. */
+  #refresh(nowMs: number): void {
+    const { outlier } = this.rules;
+    if (outlier !== undefined) this.#sweep(nowMs, outlier.intervalMs);
+    for (const endpoint of this.#states.values()) {
+      if (!endpoint.isEjected || (outlier !== undefined && endpoint.ejectedUntilMs > nowMs)) continue;
+      endpoint.isEjected = false;
+      endpoint.isOnProbation = outlier !== undefined;
+      endpoint.forget(nowMs);
+    }
+    this.#rebuild(nowMs);
+  }
+
+  #sweep(nowMs: number, intervalMs: number): void {
+    const intervals = Math.floor((nowMs - this.#sweptAtMs) / intervalMs);
+    if (intervals < 1) return;
+    const { outlier } = this.rules;
+    this.#sweptAtMs += intervals * intervalMs;
+    if (outlier !== undefined)
+      for (const endpoint of failingEndpoints(this.endpoints, outlier))
+        this.#eject(endpoint, 'failure-percentage', nowMs);
+    for (const endpoint of this.#states.values()) endInterval(endpoint, intervals);
+  }
+
+  #rebuild(nowMs: number): void {
+    this.#levels = this.#build(nowMs);
+  }
+
+  #build(nowMs: number): EndpointLevels {
+    const { runtime, locality = '', balancers } = this.#parts;
+    const { rules, name } = this.#cluster;
+    const endpoints = this.endpoints;
+    const levels = new EndpointLevels({
+      endpoints,
+      rules,
+      locality,
+      factory:
+        (balancers !== undefined && Object.hasOwn(balancers, name) ? balancers[name] : undefined) ??
+        balancersByName[rules.balancer],
+      random: runtime.random,
+      nowMs,
+    });
+    this.#ejected = 0;
+    let next = levels.rampsEndMs;
+    for (const endpoint of endpoints) {
+      if (!endpoint.isEjected) continue;
+      this.#ejected++;
+      next = Math.min(next, endpoint.ejectedUntilMs);
+    }
+    if (rules.outlier !== undefined) next = Math.min(next, this.#sweptAtMs + rules.outlier.intervalMs);
+    this.#nextChangeMs = next;
+    return levels;
+  }
+}
+
+/** The clusters of a mesh by name; each keeps its state while it is configured. */
+export class Clusters {
+  readonly #parts: ClusterParts;
+  readonly #states = new Map<string, ClusterState>();
+
+  /** @param parts - Shared by all of them. */
+  constructor(parts: ClusterParts) {
+    this.#parts = parts;
+  }
+
+  /** State of a cluster, under its configuration in the snapshot that the caller holds. */
+  of(cluster: Cluster): ClusterState {
+    const known = this.#states.get(cluster.name);
+    if (known !== undefined) {
+      if (known.cluster !== cluster) known.configure(cluster);
+      return known;
+    }
+    const made = new ClusterState(cluster, this.#parts);
+    this.#states.set(cluster.name, made);
+    return made;
+  }
+
+  /** Every cluster that was asked for. */
+  get all(): readonly ClusterState[] {
+    return [...this.#states.values()];
+  }
+
+  /** Lets go of clusters that are not configured any more. */
+  retain(names: ReadonlySet<string>): void {
+    for (const [name, state] of this.#states) {
+      if (names.has(name)) continue;
+      state.close();
+      this.#states.delete(name);
+    }
+  }
+
+  /** Ends every subscription. */
+  close(): void {
+    this.retain(new Set());
+  }
+}

@@ -1,0 +1,172 @@
+import type { ClusterRules } from '@inmesh/core';
+import type { Balancer, BalancerFactory, BalancerInput } from './balancers.js';
+import type { EndpointState } from './endpoint-state.js';
+import { type LevelHealth, localityDistance, localityWeight, priorityLoad } from './priority-load.js';
+import { rampFactor } from './ramp.js';
+import { recoveryRamp } from './rules.js';
+
+/** What picking structures are built of. */
+export interface LevelsInput {
+  /** Endpoints that are configured. */
+  readonly endpoints: readonly EndpointState[];
+  /** Rules of the cluster. */
+  readonly rules: ClusterRules;
+  /** Our own `region/zone/subzone`; empty if it is not known. */
+  readonly locality: string;
+  /** Makes the balancers. */
+  readonly factory: BalancerFactory;
+  /** Chance. */
+  readonly random: () => number;
+  /** Now. */
+  readonly nowMs: number;
+}
+
+/** A share of traffic, and where it goes. */
+interface Share {
+  /** Sum of shares up to and with this one. */
+  readonly upTo: number;
+  readonly balancer: Balancer;
+}
+
+/** Weighted choice between balancers; the usual case is one. */
+type Shares = readonly Share[];
+
+function choose(shares: Shares, random: () => number): Balancer | undefined {
+  const first = shares[0];
+  if (first === undefined || shares.length === 1) return first?.balancer;
+  const goal = random() * (shares[shares.length - 1]?.upTo ?? 0);
+  for (const share of shares) if (goal < share.upTo) return share.balancer;
+  return shares[shares.length - 1]?.balancer;
+}
+
+function addShare(shares: Share[], size: number, balancer: Balancer): void {
+  if (size > 0) shares.push({ upTo: (shares[shares.length - 1]?.upTo ?? 0) + size, balancer });
+}
+
+const isHealthy = (endpoint: EndpointState): boolean => !endpoint.isEjected;
+
+function healthOf(endpoints: readonly EndpointState[]): LevelHealth {
+  return { healthy: endpoints.filter(isHealthy).length, total: endpoints.length };
+}
+
+function groupBy<K>(
+  endpoints: readonly EndpointState[],
+  keyOf: (endpoint: EndpointState) => K,
+): ReadonlyMap<K, readonly EndpointState[]> {
+  const groups = new Map<K, EndpointState[]>();
+  for (const endpoint of endpoints) {
+    const key = keyOf(endpoint);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [endpoint]);
+    else group.push(endpoint);
+  }
+  return groups;
+}
+
+/**
+ * Endpoints as picks want them: priorities, localities and packed arrays, built when something changes and never for
+ * a call. Frozen in what it contains; latency and calls in flight live on the endpoints.
+ */
+export class EndpointLevels {
+  readonly #input: LevelsInput;
+  readonly #shares: Shares;
+  /** When a ramp ends, so that shares become simpler; `Infinity` if none is under way. */
+  readonly rampsEndMs: number;
+  /** Endpoints that calls may go to, in any order. */
+  readonly usable: readonly EndpointState[];
+
+  /** @param input - See there. */
+  constructor(input: LevelsInput) {
+    this.#input = input;
+    const { endpoints, nowMs } = input;
+    this.rampsEndMs = endpoints.reduce((endMs, { rampFromMs, rampMs }) => {
+      const end = rampFromMs + rampMs;
+      return end > nowMs ? Math.min(endMs, end) : endMs;
+    }, Number.POSITIVE_INFINITY);
+    const usable: EndpointState[] = [];
+    this.#shares = this.#build(usable);
+    this.usable = usable;
+  }
+
+  /** Picks by the rules; `undefined` if there is nothing to pick from. */
+  pick(nowMs: number): EndpointState | undefined {
+    return choose(this.#shares, this.#input.random)?.pick(nowMs);
+  }
+
+  #build(usable: EndpointState[]): Shares {
+    const { endpoints, rules } = this.#input;
+    const levels = [...groupBy(endpoints, (one) => this.#priorityOf(one))]
+      .sort(([a], [b]) => a - b)
+      .map(([, level]) => level);
+    const load = priorityLoad(levels.map(healthOf), rules.overprovisioning, rules.panicPercent);
+    const shares: Share[] = [];
+    levels.forEach((level, i) => {
+      const percent = load.percent[i] ?? 0;
+      if (percent === 0) return;
+      const isPanicking = load.isPanicking[i] ?? false;
+      const members = isPanicking ? level : level.filter(isHealthy);
+      if (members.length === 0) return;
+      usable.push(...members);
+      const inner = this.#localities(level, members, isPanicking);
+      addShare(
+        shares,
+        percent,
+        inner.length === 1 && inner[0] !== undefined ? inner[0].balancer : nested(inner, this.#input.random),
+      );
+    });
+    return shares;
+  }
+
+  /** Priority as configured, refined by how near an endpoint is. */
+  #priorityOf({ endpoint }: EndpointState): number {
+    const { rules, locality } = this.#input;
+    const priority = endpoint.priority ?? 0;
+    if (!rules.localityFailover || locality === '') return priority * 4;
+    return priority * 4 + localityDistance(locality, endpoint.locality);
+  }
+
+  #localities(
+    level: readonly EndpointState[],
+    members: readonly EndpointState[],
+    isPanicking: boolean,
+  ): Shares {
+    const { localityWeights, overprovisioning } = this.#input.rules;
+    if (localityWeights === undefined) return [{ upTo: 1, balancer: this.#balancer(members) }];
+    const shares: Share[] = [];
+    for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
+      const inside = all.filter((one) => members.includes(one));
+      if (inside.length === 0) continue;
+      const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
+      const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
+      addShare(shares, size, this.#balancer(inside));
+    }
+    // Weights of 0 must not leave a level without any endpoint that the priorities count on.
+    return shares.length > 0 ? shares : [{ upTo: 1, balancer: this.#balancer(members) }];
+  }
+
+  #balancer(members: readonly EndpointState[]): Balancer {
+    const { factory, rules, random, nowMs } = this.#input;
+    const ramp = rules.slowStart ?? recoveryRamp;
+    const weightOf: BalancerInput['weightOf'] = (endpoint, now) => {
+      const { rampFromMs, rampMs, weight } = endpoint;
+      const elapsed = now - rampFromMs;
+      return elapsed >= rampMs ? weight : weight * rampFactor({ ...ramp, windowMs: rampMs }, elapsed);
+    };
+    const first = members[0]?.weight ?? 1;
+    const isUniform = members.every((one) => one.weight === first && one.rampFromMs + one.rampMs <= nowMs);
+    // Endpoints of weight 0 get nothing, as long as there is any other.
+    const weighted = members.filter((one) => one.weight > 0);
+    const endpoints = weighted.length > 0 ? weighted : members;
+    return factory({ endpoints, weightOf, isUniform, choices: rules.choices, random });
+  }
+}
+
+function nested(shares: Shares, random: () => number): Balancer {
+  return {
+    pick(nowMs) {
+      const balancer = choose(shares, random);
+      if (balancer === undefined) throw new Error('invariant: a level without localities');
+      return balancer.pick(nowMs);
+    },
+  };
+}

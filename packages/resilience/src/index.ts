@@ -1,0 +1,68 @@
+export type { Attempt, DrivenCall, DriverReply, Transport } from './attempt.js';
+export { backoffMs, type Pushback, parsePushback, retryAfterMs } from './backoff.js';
+export {
+  type Balancer,
+  type BalancerFactory,
+  type BalancerInput,
+  balancersByName,
+  leastRequest,
+  peakEwma,
+  randomPick,
+  roundRobin,
+} from './balancers.js';
+export { CallDriver } from './call-driver.js';
+export {
+  type Accepts,
+  type ClusterParts,
+  ClusterState,
+  type ClusterStats,
+  Clusters,
+} from './cluster-state.js';
+export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
+export type { EjectionCause } from './ejection.js';
+export { type AttemptResult, EndpointState, endpointKey, unknownCostMs } from './endpoint-state.js';
+export { markedFrom, markerHeaders, marksOf, nackHeader, noRetryHeader, type ReplyMarks } from './markers.js';
+export { failurePenaltyMs, observeLatency } from './peak-ewma.js';
+export {
+  type LevelHealth,
+  localityDistance,
+  localityWeight,
+  type PriorityLoad,
+  priorityLoad,
+} from './priority-load.js';
+export { rampFactor } from './ramp.js';
+export { allowedRetries, RetryBudget } from './retry-budget.js';
+export {
+  defaultRetryConditions,
+  isIdempotentMethod,
+  parseRetryOn,
+  type RetryOn,
+  RetryPredicate,
+  retryConditions,
+} from './retry-conditions.js';
+export {
+  attemptHeader,
+  grpcAttemptHeader,
+  isRetryOfCaller,
+  markExhausted,
+  retryGuard,
+} from './retry-guard.js';
+export { type RoutePolicy, routePolicy } from './route-policy.js';
+export {
+  type Answer,
+  editHeaders,
+  type Forward,
+  type Routed,
+  type RoutedRequest,
+  RouteTable,
+} from './route-table.js';
+export {
+  checkClusterRules,
+  checkRouteRules,
+  defaultClusterRules,
+  defaultOutlierRules,
+  defaultRetryRules,
+  defaultRouteRules,
+  recoveryRamp,
+} from './rules.js';
+export type { HeaderSource } from './text-match.js';

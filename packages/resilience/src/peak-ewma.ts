@@ -1,0 +1,32 @@
+import type { EndpointState } from './endpoint-state.js';
+
+/** Time constant of the average, in milliseconds. Finagle, Linkerd and Envoy agree on 10 s. */
+const decayMs = 10_000;
+/** Cost of a failure, in milliseconds: an endpoint that fails at once must not look fast. Linkerd. */
+export const failurePenaltyMs = 5000;
+
+/** Cost of an endpoint now: its average fades while it gets no calls, so that it is tried again. */
+function costNow(endpoint: EndpointState, nowMs: number): number {
+  const elapsed = nowMs - endpoint.costAtMs;
+  return elapsed <= 0 ? endpoint.costMs : endpoint.costMs * Math.exp(-elapsed / decayMs);
+}
+
+/** What picking an endpoint would cost: latency by calls in flight. */
+export function ewmaLoad(endpoint: EndpointState, nowMs: number): number {
+  return costNow(endpoint, nowMs) * (endpoint.active + 1);
+}
+
+/**
+ * Records a time to the head: at once if it is worse than the average, slowly if it is better.
+ *
+ * @see {@link https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala | Finagle PeakEwma}
+ */
+export function observeLatency(endpoint: EndpointState, latencyMs: number, nowMs: number): void {
+  const elapsed = Math.max(0, nowMs - endpoint.costAtMs);
+  if (latencyMs >= endpoint.costMs) endpoint.costMs = latencyMs;
+  else {
+    const weight = Math.exp(-elapsed / decayMs);
+    endpoint.costMs = endpoint.costMs * weight + latencyMs * (1 - weight);
+  }
+  endpoint.costAtMs = nowMs;
+}

@@ -1,0 +1,97 @@
+/** Health of one priority level. */
+export interface LevelHealth {
+  /** Endpoints that may be picked. */
+  readonly healthy: number;
+  /** Endpoints in all. */
+  readonly total: number;
+}
+
+/** How traffic spreads over priority levels. */
+export interface PriorityLoad {
+  /** Percent of traffic by level; sums to 100 unless there is no endpoint at all. */
+  readonly percent: readonly number[];
+  /** Levels that use all of their endpoints, healthy or not. */
+  readonly isPanicking: readonly boolean[];
+}
+
+/**
+ * Spreads traffic over priority levels, in whole percents as Envoy does.
+ *
+ * @param overprovisioning - Envoy's factor / 100: 1.4 lets a level of 72 % health take everything.
+ * @param panicPercent - Below this health a level panics, if all levels together cannot take everything.
+ * @see {@link https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority | Envoy priority levels}
+ */
+export function priorityLoad(
+  levels: readonly LevelHealth[],
+  overprovisioning: number,
+  panicPercent: number,
+): PriorityLoad {
+  const factor = Math.round(overprovisioning * 100);
+  const health = levels.map(({ healthy, total }) =>
+    total === 0 ? 0 : Math.min(100, Math.floor((factor * healthy) / total)),
+  );
+  const sum = Math.min(
+    100,
+    health.reduce((a, b) => a + b, 0),
+  );
+  const isPanicking = levels.map(
+    ({ healthy, total }) => sum < 100 && total > 0 && (100 * healthy) / total < panicPercent,
+  );
+  if (sum === 0) {
+    // Nothing is healthy: everything goes by the number of endpoints, as far as panic allows any.
+    const sizes = levels.map(({ total }, i) => (isPanicking[i] ? total : 0));
+    return { percent: shares(sizes), isPanicking };
+  }
+  let left = 100;
+  const percent = health.map((one) => {
+    const share = Math.min(left, Math.floor((one * 100) / sum));
+    left -= share;
+    return share;
+  });
+  // What rounding left goes to the first level that takes anything.
+  const first = percent.findIndex((one) => one > 0);
+  if (left > 0 && first !== -1) percent[first] = (percent[first] ?? 0) + left;
+  return { percent, isPanicking };
+}
+
+function shares(sizes: readonly number[]): number[] {
+  const total = sizes.reduce((a, b) => a + b, 0);
+  if (total === 0) return sizes.map(() => 0);
+  let left = 100;
+  const percent = sizes.map((size) => {
+    const share = Math.floor((100 * size) / total);
+    left -= share;
+    return share;
+  });
+  const first = percent.findIndex((one) => one > 0);
+  if (first !== -1) percent[first] = (percent[first] ?? 0) + left;
+  return percent;
+}
+
+/**
+ * Weight of a locality by its health: w · min(100, 140 · available / total). Envoy's locality-weighted balancing.
+ *
+ * @returns A weight; only its ratio to others means anything.
+ */
+export function localityWeight(
+  weight: number,
+  { healthy, total }: LevelHealth,
+  overprovisioning: number,
+): number {
+  if (total === 0) return 0;
+  return weight * Math.min(100, (overprovisioning * 100 * healthy) / total);
+}
+
+/**
+ * How near an endpoint is: 0 in our own subzone, 1 in our zone, 2 in our region, 3 elsewhere. Istio's failover
+ * priorities.
+ *
+ * @param own - `region/zone/subzone`, as far as it is known.
+ */
+export function localityDistance(own: string, other: string | undefined): number {
+  const [region = '', zone = '', subzone = ''] = own.split('/');
+  const [otherRegion = '', otherZone = '', otherSubzone = ''] = (other ?? '').split('/');
+  if (region !== otherRegion) return 3;
+  if (zone !== otherZone) return 2;
+  return subzone === otherSubzone ? 0 : 1;
+}
