@@ -42,6 +42,7 @@ export {
   type Cluster,
   type Endpoint,
   findCluster,
+  findName,
   type MtlsMode,
   meshName,
   type Snapshot,

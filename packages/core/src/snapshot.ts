@@ -77,14 +77,21 @@ export function meshName(host: string): string | undefined {
   return end === 0 ? undefined : host.slice(0, end).toLowerCase();
 }
 
-/** The cluster that `host` names, for a caller in `namespace`; `undefined` passes through. */
-export function findCluster(snapshot: Snapshot, host: string): Cluster | undefined {
-  const exact = snapshot.clusters.get(host);
-  if (exact !== undefined) return exact;
+/** The name of the mesh that `host` stands for, for a caller in our namespace; `undefined` passes through. */
+export function findName({ clusters, routes, workload }: Snapshot, host: string): string | undefined {
+  const isKnown = (name: string): boolean => clusters.has(name) || (routes.size > 0 && routes.has(name));
+  if (isKnown(host)) return host;
   const name = meshName(host);
   if (name === undefined) return undefined;
-  const found = snapshot.clusters.get(name);
-  if (found !== undefined) return found;
-  const suffix = `.${snapshot.workload.namespace}`;
-  return name.endsWith(suffix) ? snapshot.clusters.get(name.slice(0, -suffix.length)) : undefined;
+  if (isKnown(name)) return name;
+  const suffix = `.${workload.namespace}`;
+  if (!name.endsWith(suffix)) return undefined;
+  const short = name.slice(0, -suffix.length);
+  return isKnown(short) ? short : undefined;
+}
+
+/** The cluster that `host` names, for a caller in our namespace; `undefined` passes through. */
+export function findCluster(snapshot: Snapshot, host: string): Cluster | undefined {
+  const name = findName(snapshot, host);
+  return name === undefined ? undefined : snapshot.clusters.get(name);
 }

@@ -56,6 +56,7 @@ export {
   type RoutedRequest,
   RouteTable,
 } from './route-table.js';
+export { type Forwarded, Router, type RouterResult } from './router.js';
 export {
   checkClusterRules,
   checkRouteRules,

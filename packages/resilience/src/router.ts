@@ -1,0 +1,124 @@
+import { findName, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
+import type { ClusterState, Clusters } from './cluster-state.js';
+import { routePolicy } from './route-policy.js';
+import { type Answer, type Forward, type RoutedRequest, RouteTable } from './route-table.js';
+
+/** A call with a cluster to go to. */
+export interface Forwarded {
+  /** Tells the results apart. */
+  readonly kind: 'forward';
+  /** Live state of the cluster. */
+  readonly cluster: ClusterState;
+  /** What holds, and what changes. */
+  readonly forward: Forward;
+}
+
+/** What {@link Router.route} says of a call. */
+export type RouterResult = Answer | Forwarded;
+
+/** Routes of one snapshot, compiled when a name is first called. */
+class CompiledSnapshot {
+  readonly snapshot: Snapshot;
+  readonly #tables = new Map<string, RouteTable>();
+  readonly #plain = new Map<string, Forward>();
+
+  constructor(snapshot: Snapshot) {
+    this.snapshot = snapshot;
+  }
+
+  table(name: string): RouteTable | undefined {
+    const known = this.#tables.get(name);
+    if (known !== undefined) return known;
+    const routes = this.snapshot.routes.get(name);
+    if (routes === undefined) return undefined;
+    const table = new RouteTable(routes);
+    this.#tables.set(name, table);
+    return table;
+  }
+
+  /** The forward of a name without routes: the same object for every call. */
+  plain(name: string): Forward | undefined {
+    const known = this.#plain.get(name);
+    if (known !== undefined) return known;
+    const cluster = this.snapshot.clusters.get(name);
+    if (cluster === undefined) return undefined;
+    const forward: Forward = Object.freeze({
+      kind: 'forward',
+      cluster: name,
+      policy: routePolicy(cluster.routeRules),
+      target: undefined,
+      authority: undefined,
+      request: [],
+      response: [],
+    });
+    this.#plain.set(name, forward);
+    return forward;
+  }
+}
+
+/** Says where calls to the names of the mesh go, by the snapshot in force. */
+export class Router {
+  readonly #snapshot: () => Snapshot;
+  readonly #clusters: Clusters;
+  readonly #runtime: Runtime;
+  #compiled: CompiledSnapshot | undefined;
+
+  /**
+   * @param snapshot - The one in force.
+   * @param clusters - Live state, shared by every protocol.
+   */
+  constructor(snapshot: () => Snapshot, clusters: Clusters, runtime: Runtime) {
+    this.#snapshot = snapshot;
+    this.#clusters = clusters;
+    this.#runtime = runtime;
+  }
+
+  /** The name that a host stands for; `undefined` passes through the mesh. */
+  nameOf(host: string): string | undefined {
+    return findName(this.#snapshot(), host);
+  }
+
+  /**
+   * Routes a call to a name.
+   *
+   * @param name - From {@link nameOf}.
+   * @throws MeshError `INMESH_ERR_NO_ROUTE` if the name has routes and none matches; `INMESH_ERR_NO_ENDPOINT` if its
+   * cluster is not configured.
+   */
+  route(name: string, request: RoutedRequest): RouterResult {
+    const compiled = this.#current();
+    const table = compiled.table(name);
+    if (table === undefined) return this.#forward(compiled, compiled.plain(name), name);
+    const routed = table.route(request, this.#runtime.random);
+    if (routed === undefined)
+      throw new MeshError(
+        'INMESH_ERR_NO_ROUTE',
+        `no route of ${name} matches ${request.method} ${request.target}`,
+        {
+          stackless: true,
+          details: { name },
+        },
+      );
+    return routed.kind === 'answer' ? routed : this.#forward(compiled, routed, routed.cluster);
+  }
+
+  #forward(compiled: CompiledSnapshot, forward: Forward | undefined, name: string): Forwarded {
+    const cluster = compiled.snapshot.clusters.get(name);
+    if (forward === undefined || cluster === undefined)
+      throw new MeshError('INMESH_ERR_NO_ENDPOINT', `the cluster ${name} is not configured`, {
+        stackless: true,
+        details: { cluster: name },
+      });
+    return { kind: 'forward', cluster: this.#clusters.of(cluster), forward };
+  }
+
+  #current(): CompiledSnapshot {
+    const snapshot = this.#snapshot();
+    if (this.#compiled?.snapshot !== snapshot) {
+      this.#compiled = new CompiledSnapshot(snapshot);
+      // State of clusters that are gone must not stay; calls in flight hold what they need.
+      this.#clusters.retain(new Set(snapshot.clusters.keys()));
+    }
+    return this.#compiled;
+  }
+}
