@@ -65,6 +65,15 @@ export class LiveCalls {
     return stopped;
   }
 
+  /** Calls `visit` for every call in flight. It may end the call it is given. */
+  forEach(visit: (live: LiveCall) => void): void {
+    for (let live = this.#first; live !== undefined; ) {
+      const next: LiveCall | undefined = live.liveNext;
+      visit(live);
+      live = next;
+    }
+  }
+
   /** Resolves when no call is in flight. */
   whenIdle(): Promise<void> {
     if (this.#size === 0) return Promise.resolve();

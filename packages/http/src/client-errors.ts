@@ -1,25 +1,63 @@
 import { isMeshError, MeshError } from '@inmesh/core';
+import type { EndpointState } from '@inmesh/resilience';
 
 /** Codes of a connection that broke under a request. */
-const lost = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE', 'ECONNABORTED']);
+const lost: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE', 'ECONNABORTED']);
 
-/** Says what happened to a call; errors of the caller's own making, such as its abort, stay as they are. */
-export function translateError(error: Error, cluster: string, address: string): Error {
+/** Codes of a reply that is not HTTP/1.1, or breaks its rules. */
+function isBadReply(code: string): boolean {
+  return (
+    code.startsWith('HPE_') ||
+    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
+    code === 'UND_ERR_HEADERS_OVERFLOW'
+  );
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error ? String((error as NodeJS.ErrnoException).code ?? '') : '';
+}
+
+/**
+ * Says what happened to an attempt.
+ *
+ * @param isSent - Whether bytes of it may have left.
+ */
+export function translateError(
+  error: Error,
+  { key }: EndpointState,
+  { cluster }: { readonly cluster: string },
+  isSent: boolean,
+): MeshError {
   if (isMeshError(error)) return error;
-  const code = String((error as NodeJS.ErrnoException).code ?? '');
-  const cause = error.cause instanceof Error ? String((error.cause as NodeJS.ErrnoException).code ?? '') : '';
-  if (code.startsWith('ERR_SSL_') || cause.startsWith('ERR_SSL_')) {
+  const code = codeOf(error);
+  const options = { cause: error, details: { cluster, endpoint: key }, stackless: true } as const;
+  if (code.startsWith('ERR_SSL_') || codeOf(error.cause).startsWith('ERR_SSL_')) {
     // In TLS 1.3 a server refuses a client certificate after the client believes the handshake done: no handler ran.
     return new MeshError(
       'INMESH_ERR_PEER_REFUSED',
-      `${cluster} at ${address} refused our certificate: ${error.message}`,
-      { cause: error, details: { cluster, address } },
+      `${cluster} at ${key} refused our certificate: ${error.message}`,
+      options,
     );
   }
-  if (!lost.has(code)) return error;
-  return new MeshError(
-    'INMESH_ERR_CONNECTION_LOST',
-    `the connection to ${cluster} at ${address} broke: ${error.message}`,
-    { cause: error, details: { cluster, address } },
-  );
+  if (isBadReply(code))
+    return new MeshError(
+      'INMESH_ERR_BAD_REPLY',
+      `${cluster} at ${key} did not answer in HTTP/1.1: ${error.message}`,
+      options,
+    );
+  if (lost.has(code) || code === 'UND_ERR_BODY_TIMEOUT') {
+    return new MeshError(
+      'INMESH_ERR_CONNECTION_LOST',
+      `the connection to ${cluster} at ${key} broke: ${error.message}`,
+      {
+        ...options,
+        ...(isSent ? {} : { reached: 'no', retry: 'elsewhere' }),
+      },
+    );
+  }
+  // The caller's own: its abort, or a request that undici refuses to write.
+  return new MeshError('INMESH_ERR_CANCELLED', `the call to ${cluster} ended: ${error.message}`, {
+    ...options,
+    reached: isSent ? 'maybe' : 'no',
+  });
 }

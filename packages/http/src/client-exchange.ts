@@ -1,98 +1,197 @@
 import type { Duplex } from 'node:stream';
 import {
+  type Call,
   CallState,
+  type ConnectionFacts,
+  createTimer,
   FlatHeaders,
   type Halt,
   httpStatusOf,
+  type LocalReply,
   MeshError,
   type Plan,
   type PlanRun,
+  type Runtime,
   statusFromHttp,
 } from '@inmesh/core';
-import { translateError } from './client-errors.js';
-import type { EndpointPool } from './endpoint-pool.js';
+import {
+  CallDriver,
+  type ClusterState,
+  type DrivenCall,
+  type EndpointState,
+  editHeaders,
+  type Forward,
+  isIdempotentMethod,
+  isRetryOfCaller,
+  markExhausted,
+} from '@inmesh/resilience';
+import { type Dispatcher, errors } from 'undici';
+import type { ConnectionPool } from './connection-pool.js';
+import { type AttemptOwner, HttpAttempt } from './http-attempt.js';
 import type { LegacyHandler, RawField } from './legacy-handler.js';
+import { LocalReplyPlayer } from './local-reply-player.js';
+import type { OutboundRequest } from './outbound-request.js';
+import type { RawReply } from './raw-reply.js';
 
-/** One outbound call: from the caller's handler through the layers to a connection and back. */
-export class ClientExchange implements PlanRun, LegacyHandler {
+/** How long a reply that nobody wants may take, in milliseconds, before its connection is given up instead. */
+const maxDrainMs = 1000;
+
+/** Nothing is known about a connection before one is picked. */
+const noConnection: ConnectionFacts = Object.freeze({
+  peer: undefined,
+  isEncrypted: false,
+  remoteIp: '',
+  remotePort: 0,
+  localIp: '',
+  localPort: 0,
+  sni: '',
+});
+
+/** What an exchange needs besides its request. */
+export interface ExchangeParts {
+  /** Where the route leads; `undefined` for an answer. */
+  readonly forward: Forward | undefined;
+  /** The cluster; `undefined` for an answer. */
+  readonly cluster: ClusterState | undefined;
+  /** The answer of a route that gives one. */
+  readonly answer: LocalReply | undefined;
+  /** Name for layers: the cluster, or the mesh name of an answer. */
+  readonly name: string;
+  /** Layers. */
+  readonly plan: Plan;
+  /** The inbound call it is made in. */
+  readonly parent: Call | undefined;
+  /** Absolute end, in milliseconds; `Infinity` if none. */
+  readonly deadlineMs: number;
+  /** Connections to an endpoint. */
+  readonly pool: (endpoint: EndpointState) => ConnectionPool;
+  /** Time. */
+  readonly runtime: Runtime;
+}
+
+/**
+ * One outbound call: from the caller's handler through the layers and the driver to connections, and back. Events of
+ * attempts come in, those of the one that is delivered go out.
+ */
+export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
   entered = 0;
   hasEnded = false;
-  readonly #plan: Plan;
-  readonly #call: CallState;
+  readonly #request: OutboundRequest;
+  readonly #parts: ExchangeParts;
   readonly #caller: LegacyHandler;
-  readonly #send: (exchange: ClientExchange) => EndpointPool;
-  #pool: EndpointPool | undefined;
-  #abort: ((reason?: Error) => void) | undefined;
-  #reason: Error | undefined;
+  readonly #call: CallState;
+  #driver: CallDriver | undefined;
   #httpStatus = 0;
 
-  /** @param send - Picks an endpoint and sends the request; throws if it cannot. */
-  constructor(
-    plan: Plan,
-    call: CallState,
-    caller: LegacyHandler,
-    send: (exchange: ClientExchange) => EndpointPool,
-  ) {
-    this.#plan = plan;
-    this.#call = call;
+  /** @param caller - Whoever made the call, in the style of undici 6. */
+  constructor(request: OutboundRequest, caller: LegacyHandler, parts: ExchangeParts) {
+    this.#request = request;
     this.#caller = caller;
-    this.#send = send;
+    this.#parts = parts;
+    this.#call = new CallState({
+      side: 'client',
+      protocol: 'http1',
+      facts: {
+        method: request.method,
+        path: request.path,
+        authority: request.authority,
+        connection: noConnection,
+      },
+      headers: request.headers,
+      cluster: parts.name,
+      parent: parts.parent,
+      onCancel: (reason) => this.#cancel(reason, reason),
+    });
+    if (parts.deadlineMs !== Number.POSITIVE_INFINITY) this.#call.tightenDeadline(parts.deadlineMs);
   }
 
-  /** Starts the plan. */
+  get driver(): CallDriver {
+    if (this.#driver === undefined) throw new Error('invariant: an attempt before the driver');
+    return this.#driver;
+  }
+
+  get deadlineMs(): number {
+    return this.#call.deadlineMs;
+  }
+
+  get isReplayable(): boolean {
+    return this.#request.isReplayable;
+  }
+
+  get isIdempotent(): boolean {
+    const { headers, method } = this.#request;
+    return (
+      this.#parts.forward?.policy.rules.idempotent ??
+      (isIdempotentMethod(method) || headers.has('idempotency-key'))
+    );
+  }
+
+  get isRetryOfCaller(): boolean {
+    return isRetryOfCaller(this.#parts.parent);
+  }
+
+  /** Starts: the caller can give up from here on. */
   begin(): void {
-    this.#plan.begin(this, this.#call);
-  }
-
-  /** Cuts the exchange; for {@link CallState}. */
-  cancel(reason: MeshError): void {
-    this.#reason = reason;
-    if (this.#abort === undefined) this.onError(reason);
-    else this.#abort(reason);
+    this.#caller.onConnect?.((reason) => {
+      const told = reason ?? new errors.RequestAbortedError();
+      this.#cancel(cancelled(told), told);
+    }, null);
+    if (!this.hasEnded) this.#parts.plan.begin(this, this.#call);
   }
 
   onPass(): void {
     // A layer may have cancelled the call and let it pass all the same.
     if (this.hasEnded) return;
-    try {
-      this.#pool = this.#send(this);
-    } catch (error) {
-      this.onError(error instanceof Error ? error : new Error(String(error)));
+    const { cluster, forward, answer, runtime } = this.#parts;
+    if (answer !== undefined) this.#reply({ kind: 'reply', reply: answer });
+    else if (cluster !== undefined && forward !== undefined) {
+      this.#driver = new CallDriver(this, cluster, forward.policy, runtime);
+      this.#driver.start();
     }
   }
 
   onHalt(halt: Halt): void {
     if (halt.kind === 'reply' || halt.reply !== undefined) this.#reply(halt);
-    else this.onError(halt.error);
+    else this.#fail(halt.error, halt.error, true);
   }
 
-  onConnect(abort: (reason?: Error) => void, context?: unknown): void {
-    this.#abort = abort;
-    if (this.#reason === undefined) this.#caller.onConnect?.(abort, context);
-    else abort(this.#reason);
+  createAttempt(endpoint: EndpointState, number: number): HttpAttempt {
+    const { pool } = this.#parts;
+    return new HttpAttempt(this, pool(endpoint), () => this.#options(number));
   }
 
-  onUpgrade(statusCode: number, rawHeaders: readonly RawField[], socket: Duplex): void {
-    this.#httpStatus = statusCode;
+  onFailure(error: MeshError): void {
+    // What undici itself refuses to send is the caller's mistake, and told in undici's words.
+    const isForeign = error.code === 'INMESH_ERR_CANCELLED' && error.cause instanceof Error;
+    this.#fail(error, isForeign ? (error.cause as Error) : error, false);
+  }
+
+  limitDrain(cut: () => void): () => void {
+    const { runtime } = this.#parts;
+    const timer = createTimer(cut);
+    runtime.arm(timer, maxDrainMs);
+    return () => runtime.disarm(timer);
+  }
+
+  onInformation(status: number, raw: readonly RawField[], resume: () => void, text: string): boolean {
+    return this.#caller.onHeaders?.(status, raw, resume, text) ?? true;
+  }
+
+  onHead(status: number, reply: RawReply, resume: () => void, text: string): boolean {
+    this.#httpStatus = status;
+    this.#request.commit();
+    return this.#caller.onHeaders?.(status, this.#head(status, reply.forCaller()), resume, text) ?? true;
+  }
+
+  onUpgrade(status: number, reply: RawReply, socket: Duplex): void {
+    this.#httpStatus = status;
+    this.#request.commit();
     socket.once('close', () => this.#end(undefined, false));
-    this.#caller.onUpgrade?.(statusCode, this.#head(statusCode, rawHeaders), socket);
+    this.#caller.onUpgrade?.(status, this.#head(status, reply.forCaller()), socket);
   }
 
   onResponseStarted(): void {
     this.#caller.onResponseStarted?.();
-  }
-
-  onHeaders(
-    statusCode: number,
-    rawHeaders: readonly RawField[],
-    resume: () => void,
-    statusText: string,
-  ): boolean {
-    if (statusCode < 200) return this.#caller.onHeaders?.(statusCode, rawHeaders, resume, statusText) ?? true;
-    this.#httpStatus = statusCode;
-    return (
-      this.#caller.onHeaders?.(statusCode, this.#head(statusCode, rawHeaders), resume, statusText) ?? true
-    );
   }
 
   onData(chunk: Buffer): boolean {
@@ -104,13 +203,6 @@ export class ClientExchange implements PlanRun, LegacyHandler {
     this.#caller.onComplete?.(rawTrailers);
   }
 
-  onError(error: Error): void {
-    const told =
-      this.#reason ?? translateError(error, this.#call.cluster ?? '', this.#pool?.address ?? 'no endpoint');
-    this.#end(told, false);
-    this.#caller.onError?.(told);
-  }
-
   onBodySent(chunkSize: number, totalBytesSent: number): void {
     this.#caller.onBodySent?.(chunkSize, totalBytesSent);
   }
@@ -119,68 +211,74 @@ export class ClientExchange implements PlanRun, LegacyHandler {
     this.#caller.onRequestSent?.();
   }
 
-  /** Shows the head to the layers; what they write reaches the caller. */
+  onAttemptOver(): void {
+    this.#request.stopReading();
+  }
+
+  #options(attempt: number): Dispatcher.DispatchOptions {
+    const { runtime, forward } = this.#parts;
+    return this.#request.toDispatch(forward, this.#call.deadlineMs, attempt, runtime.now());
+  }
+
+  /** Shows the head to the layers; what they and the route write reaches the caller. */
   #head(httpStatus: number, rawHeaders: readonly RawField[]): readonly RawField[] {
-    if (!this.#plan.watchesHead) return rawHeaders;
+    const { plan, forward } = this.#parts;
+    const edits = forward?.response ?? [];
+    if (!plan.watchesHead && edits.length === 0) return rawHeaders;
     const headers = new FlatHeaders(
       rawHeaders.map((field) => (Buffer.isBuffer(field) ? field.toString('latin1') : String(field))),
     );
-    this.#plan.head(this, this.#call, { httpStatus, grpcStatus: undefined, headers });
+    plan.head(this, this.#call, { httpStatus, grpcStatus: undefined, headers });
+    editHeaders(headers, edits);
     return headers.raw.map((text) => Buffer.from(text, 'latin1'));
   }
 
-  /** A layer answers: the caller sees a reply as from the wire. */
+  /** A layer or a route answers: the caller sees a reply as from the wire. */
   #reply(halt: Halt): void {
     const error = halt.kind === 'reject' ? halt.error : undefined;
     const reply = halt.reply ?? { httpStatus: error === undefined ? 200 : httpStatusOf(error.status) };
-    const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : Buffer.from(reply.body ?? []);
-    let isAborted = false;
-    this.#caller.onConnect?.((reason) => {
-      isAborted = true;
-      this.#end(reason ?? error, true);
-      this.#caller.onError?.(reason ?? new MeshError('INMESH_ERR_CANCELLED', 'the caller aborted'));
-    });
-    if (isAborted) return;
     this.#httpStatus = reply.httpStatus;
-    const fields = [...(reply.headers ?? []), ['content-length', String(body.length)] as const].flatMap(
-      ([name, value]) => [Buffer.from(name), Buffer.from(value)],
+    const player = new LocalReplyPlayer(
+      reply,
+      this.#caller,
+      (status, fields) => this.#head(status, fields),
+      () => this.hasEnded,
+      () => this.#end(error, true),
     );
-    const finish = (): void => {
-      if (isAborted) return;
-      this.#end(error, true);
-      this.#caller.onComplete?.([]);
-    };
-    const sendBody = (): void => {
-      if (isAborted) return;
-      if (body.length === 0 || this.#caller.onData?.(body) !== false) finish();
-    };
-    let isWaitingForBody = true;
-    const resume = (): void => {
-      if (!isWaitingForBody) finish();
-      else {
-        isWaitingForBody = false;
-        sendBody();
-      }
-    };
-    const head = this.#head(reply.httpStatus, fields);
-    if (this.#caller.onHeaders?.(reply.httpStatus, head, resume, '') !== false) resume();
+    player.play();
   }
 
-  #end(error: Error | undefined, isLocalReply: boolean): void {
+  #cancel(reason: MeshError, told: Error): void {
     if (this.hasEnded) return;
-    const meshError =
-      error === undefined || error instanceof MeshError
-        ? error
-        : new MeshError('INMESH_ERR_CANCELLED', `the caller ended the call: ${error.message}`, {
-            cause: error,
-            stackless: true,
-          });
-    this.#call.finish(meshError);
-    this.#plan.end(this, this.#call, {
-      status: meshError?.status ?? statusFromHttp(this.#httpStatus),
+    this.#end(reason, false);
+    this.#driver?.cancel(reason);
+    this.#caller.onError?.(told);
+  }
+
+  #fail(error: MeshError, told: Error, isLocal: boolean): void {
+    if (this.hasEnded) return;
+    this.#end(error, isLocal);
+    this.#caller.onError?.(told);
+  }
+
+  #end(error: MeshError | undefined, isLocalReply: boolean): void {
+    if (this.hasEnded) return;
+    const { plan, parent } = this.#parts;
+    if (this.#driver?.isExhausted === true) markExhausted(parent);
+    this.#call.finish(error);
+    plan.end(this, this.#call, {
+      status: error?.status ?? statusFromHttp(this.#httpStatus),
       httpStatus: this.#httpStatus,
-      error: meshError,
+      error,
       isLocalReply,
     });
+    this.#request.end();
   }
+}
+
+function cancelled(reason: Error): MeshError {
+  return new MeshError('INMESH_ERR_CANCELLED', `the caller ended the call: ${reason.message}`, {
+    cause: reason,
+    stackless: true,
+  });
 }

@@ -1,29 +1,35 @@
 import type { Agent } from 'node:http';
 import {
   type CallContext,
-  CallState,
-  type Cluster,
-  type ConnectionFacts,
   FlatHeaders,
-  findCluster,
   type LiveStack,
   type Logger,
   MeshError,
   type Runtime,
-  type Snapshot,
 } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
-import { Dispatcher, Pool, Agent as UndiciAgent } from 'undici';
+import {
+  type ClusterState,
+  type Clusters,
+  type EndpointState,
+  editHeaders,
+  outboundDeadlineMs,
+  type Router,
+} from '@inmesh/resilience';
+import { Dispatcher, Agent as UndiciAgent } from 'undici';
 import { ClientExchange } from './client-exchange.js';
-import { EndpointPool, type PoolOptions } from './endpoint-pool.js';
+import { ConnectionPool, type PoolOptions } from './connection-pool.js';
 import { toLegacyHandler } from './legacy-handler.js';
 import { MeshAgent } from './mesh-agent.js';
+import { nameHost, OutboundRequest } from './outbound-request.js';
 import { toFieldLines } from './outgoing-headers.js';
 
 /** What {@link createHttpClient} needs. */
 export interface HttpClientOptions {
-  /** Clusters now. */
-  readonly snapshot: () => Snapshot;
+  /** Says where calls go. */
+  readonly router: Router;
+  /** Live state of clusters, shared with other protocols. */
+  readonly clusters: Clusters;
   /** Opens connections. */
   readonly dialer: Dialer;
   /** Who we are. */
@@ -60,17 +66,6 @@ export interface HttpClient {
   close(): Promise<void>;
 }
 
-/** Nothing is known about a connection before one is picked. */
-const noConnection: ConnectionFacts = Object.freeze({
-  peer: undefined,
-  isEncrypted: false,
-  remoteIp: '',
-  remotePort: 0,
-  localIp: '',
-  localPort: 0,
-  sni: '',
-});
-
 function hostOf(origin: unknown): string {
   if (typeof origin === 'object' && origin !== null) return (origin as { host?: string }).host ?? '';
   const text = typeof origin === 'string' ? origin : '';
@@ -80,40 +75,99 @@ function hostOf(origin: unknown): string {
   return end === -1 ? rest : rest.slice(0, end);
 }
 
-function pathOf(target: string): string {
-  const end = target.search(/[?#]/);
-  return end === -1 ? target : target.slice(0, end);
-}
-
 /** The pools of one cluster under one identity. */
 interface ClusterPools {
   readonly identity: string;
-  readonly pools: readonly EndpointPool[];
-  next: number;
+  readonly pools: Map<EndpointState, ConnectionPool>;
+  readonly stopWatching: () => void;
+}
+
+/** Connections of every cluster, by endpoint and identity. */
+class Pools {
+  readonly #options: PoolOptions;
+  readonly #clusters = new Map<ClusterState, ClusterPools>();
+  #isClosed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /** @throws MeshError `INMESH_ERR_CLOSED`, `INMESH_ERR_IDENTITY_GONE` */
+  of(cluster: ClusterState, endpoint: EndpointState): ConnectionPool {
+    if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
+    const { svid, trustEpoch } = this.#options.source.current();
+    const identity = `${svid.id.uri} ${trustEpoch}`;
+    let entry = this.#clusters.get(cluster);
+    if (entry === undefined || entry.identity !== identity) {
+      // Under another identity or with a root removed, old connections serve no new call.
+      if (entry !== undefined) this.#retire(entry);
+      entry = this.#watch(cluster, identity);
+      this.#clusters.set(cluster, entry);
+    }
+    let pool = entry.pools.get(endpoint);
+    if (pool === undefined) {
+      pool = new ConnectionPool(this.#options, cluster, endpoint);
+      entry.pools.set(endpoint, pool);
+    }
+    return pool;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#takeAll().map((pool) => pool.close()));
+  }
+
+  async destroy(error: Error): Promise<void> {
+    await Promise.all(this.#takeAll().map((pool) => pool.destroy(error)));
+  }
+
+  #watch(cluster: ClusterState, identity: string): ClusterPools {
+    const pools = new Map<EndpointState, ConnectionPool>();
+    const stopWatching = cluster.onChange(() => {
+      for (const [endpoint, pool] of pools) {
+        if (!endpoint.isGone) continue;
+        pools.delete(endpoint);
+        pool.close().catch(() => {});
+      }
+    });
+    return { identity, pools, stopWatching };
+  }
+
+  #retire({ pools, stopWatching }: ClusterPools): void {
+    stopWatching();
+    for (const pool of pools.values()) pool.close().catch(() => {});
+  }
+
+  #takeAll(): readonly ConnectionPool[] {
+    this.#isClosed = true;
+    const all = [...this.#clusters.values()];
+    this.#clusters.clear();
+    for (const { stopWatching } of all) stopWatching();
+    return all.flatMap(({ pools }) => [...pools.values()]);
+  }
 }
 
 class MeshDispatcher extends Dispatcher {
   passedThrough = 0;
   readonly #options: HttpClientOptions;
-  readonly #poolOptions: PoolOptions;
-  readonly #clusters = new Map<Cluster, ClusterPools>();
-  readonly #others = new UndiciAgent();
+  readonly #pools: Pools;
+  #others: UndiciAgent | undefined;
   #isClosed = false;
 
   constructor(options: HttpClientOptions) {
     super();
     this.#options = options;
-    this.#poolOptions = { ...options, connections: options.connections ?? 64 };
+    this.#pools = new Pools({ ...options, connections: options.connections ?? 64 });
   }
 
   override dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const host = hostOf(request.origin);
-    const cluster = findCluster(this.#options.snapshot(), host);
-    if (cluster === undefined) {
+    const name = this.#options.router.nameOf(host);
+    if (name === undefined) {
       this.passedThrough++;
+      this.#others ??= new UndiciAgent();
       return this.#others.dispatch(request, toLegacyHandler(handler) as Dispatcher.DispatchHandler);
     }
-    this.#start(request, handler, cluster, host);
+    this.#start(request, handler, name, host);
     return true;
   }
 
@@ -121,9 +175,7 @@ class MeshDispatcher extends Dispatcher {
   override close(callback: () => void): void;
   override close(callback?: () => void): Promise<void> | void {
     this.#isClosed = true;
-    const pools = [...this.#clusters.values()].flatMap((one) => one.pools);
-    this.#clusters.clear();
-    const done = Promise.all([this.#others.close(), ...pools.map((pool) => pool.close())]).then(() => {});
+    const done = Promise.all([this.#others?.close(), this.#pools.close()]).then(() => {});
     if (callback === undefined) return done;
     void done.then(callback);
   }
@@ -136,72 +188,67 @@ class MeshDispatcher extends Dispatcher {
     this.#isClosed = true;
     const error =
       first instanceof Error ? first : new MeshError('INMESH_ERR_CLOSED', 'the client was destroyed');
-    const pools = [...this.#clusters.values()].flatMap((one) => one.pools);
-    this.#clusters.clear();
-    const done = Promise.all([this.#others.destroy(error), ...pools.map((pool) => pool.destroy(error))]).then(
-      () => {},
-    );
+    const done = Promise.all([this.#others?.destroy(error), this.#pools.destroy(error)]).then(() => {});
     const callback = typeof first === 'function' ? first : second;
     if (callback === undefined) return done;
     void done.then(callback);
   }
 
   #start(
-    request: Dispatcher.DispatchOptions,
+    given: Dispatcher.DispatchOptions,
     handler: Dispatcher.DispatchHandler,
-    cluster: Cluster,
+    name: string,
     host: string,
   ): void {
-    const { stack, context } = this.#options;
-    const headers = new FlatHeaders(toFieldLines(request.headers));
-    if (!headers.has('host')) headers.append('host', host);
-    const call = new CallState({
-      side: 'client',
-      protocol: 'http1',
-      facts: {
-        method: request.method,
-        path: pathOf(request.path),
-        authority: host.toLowerCase(),
-        connection: noConnection,
-      },
-      headers,
-      cluster: cluster.name,
-      parent: context.current(),
-      onCancel: (reason) => exchange.cancel(reason),
-    });
-    const plan = stack.plan({ side: 'client', cluster: cluster.name });
-    const send = (to: ClientExchange): EndpointPool => {
-      const pool = this.#pick(cluster);
-      pool.dispatch(
-        { ...request, origin: `http://${cluster.name}`, headers: headers.raw },
-        to as Dispatcher.DispatchHandler,
-      );
-      return pool;
-    };
-    const exchange: ClientExchange = new ClientExchange(plan, call, toLegacyHandler(handler), send);
-    exchange.begin();
+    const caller = toLegacyHandler(handler);
+    try {
+      this.#exchange(given, caller, name, host).begin();
+    } catch (error) {
+      // undici tells the handler, never the line that called dispatch.
+      caller.onError?.(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
-  #pick(cluster: Cluster): EndpointPool {
+  /** @throws MeshError where the call cannot even begin. */
+  #exchange(
+    given: Dispatcher.DispatchOptions,
+    caller: ReturnType<typeof toLegacyHandler>,
+    name: string,
+    host: string,
+  ): ClientExchange {
     if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
-    const { svid, trustEpoch } = this.#options.source.current();
-    const identity = `${svid.id.uri} ${trustEpoch}`;
-    let pools = this.#clusters.get(cluster);
-    if (pools === undefined || pools.identity !== identity) {
-      // Under another identity or with a root removed, old connections serve no new call.
-      for (const old of pools?.pools ?? []) old.close().catch(() => {});
-      pools = {
-        identity,
-        next: 0,
-        pools: cluster.endpoints.map(
-          (endpoint) => new EndpointPool({ Pool }, this.#poolOptions, cluster, endpoint),
-        ),
-      };
-      this.#clusters.set(cluster, pools);
+    const { router, stack, context, runtime } = this.#options;
+    const headers = new FlatHeaders(toFieldLines(given.headers));
+    const request = new OutboundRequest(given, headers, host);
+    const routed = router.route(name, request);
+    const isForward = routed.kind === 'forward';
+    const forward = isForward ? routed.forward : undefined;
+    const cluster = isForward ? routed.cluster : undefined;
+    const parent = context.current();
+    if (forward !== undefined) {
+      if (forward.request.length > 0) editHeaders(headers, forward.request);
+      request.keepBody(forward.policy.rules.retry.maxBodyBytes);
     }
-    const pool = pools.pools[pools.next++ % Math.max(1, pools.pools.length)];
-    if (pool === undefined) throw new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`);
-    return pool;
+    if (forward?.authority !== undefined) headers.set('host', forward.authority);
+    else nameHost(headers, host);
+    const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
+    const isBound = timeoutMs > 0 || parent !== undefined;
+    return new ClientExchange(request, caller, {
+      forward,
+      cluster,
+      answer: isForward ? undefined : routed.reply,
+      name: cluster?.name ?? name,
+      plan: stack.plan({ side: 'client', cluster: cluster?.name ?? name }),
+      parent,
+      deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
+      pool: (endpoint) => this.#poolOf(cluster, endpoint),
+      runtime,
+    });
+  }
+
+  #poolOf(cluster: ClusterState | undefined, endpoint: EndpointState): ConnectionPool {
+    if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
+    return this.#pools.of(cluster, endpoint);
   }
 }
 

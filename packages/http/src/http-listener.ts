@@ -6,6 +6,7 @@ import { type FirstBytes, plaintextFacts, Sniffer } from '@inmesh/identity';
 import type { HttpListener, HttpListenerOptions } from './http-contract.js';
 import { Http2FrontEnd } from './http2-front-end.js';
 import { RequestGate } from './request-gate.js';
+import { ServerCall } from './server-call.js';
 
 const http2Names = new Set(['h2', 'istio-h2']);
 
@@ -65,6 +66,10 @@ class Listener implements HttpListener {
   async #drain(delayMs: number, timeoutMs: number): Promise<void> {
     const { runtime, live } = this.#options;
     this.#gate.isDraining = true;
+    // Also those that began before: their connections would be idle afterwards, and closing one may lose a request.
+    live.forEach((one) => {
+      if (one instanceof ServerCall) one.closeAfter();
+    });
     // Told at once, so that clients move while we still accept: nothing that is under way is lost.
     this.#http2.drain();
     this.#options.grpc?.()?.drain(delayMs + timeoutMs);

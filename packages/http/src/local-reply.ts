@@ -37,6 +37,25 @@ export function sendReply(response: AnyResponse, reply: LocalReply, closes: bool
   response.end(body);
 }
 
+/** What a handler may still call on a response that was answered without it; each would throw. */
+const headMethods = [
+  'setHeader',
+  'setHeaders',
+  'appendHeader',
+  'removeHeader',
+  'writeHead',
+  'flushHeaders',
+  'addTrailers',
+] as const;
+
+/** Lets a handler that is still at work write to nobody instead of throwing into the application. */
+export function mute(response: AnyResponse): void {
+  const target = response as unknown as Record<string, unknown>;
+  for (const name of headMethods) if (name in target) target[name] = () => response;
+  target['write'] = () => true;
+  target['end'] = () => response;
+}
+
 /** Answers an upgrade or CONNECT whose handler does not run, and closes. */
 export function sendRawReply(socket: Duplex, reply: LocalReply): void {
   const body = bodyOf(reply);

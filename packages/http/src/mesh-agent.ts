@@ -3,13 +3,14 @@ import { globalAgent as httpsGlobalAgent } from 'node:https';
 import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import { type Cluster, findCluster, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
+import { MeshError, type Runtime } from '@inmesh/core';
 import { clientAlpn, connectionFacts, type Dialer, type IdentitySource } from '@inmesh/identity';
+import { type ClusterState, type EndpointState, failurePenaltyMs, type Router } from '@inmesh/resilience';
 
 /** What a {@link MeshAgent} needs. */
 export interface MeshAgentOptions {
-  /** Clusters now. */
-  readonly snapshot: () => Snapshot;
+  /** Says which cluster a name is. */
+  readonly router: Router;
   /** Opens connections. */
   readonly dialer: Dialer;
   /** Who we are. */
@@ -24,6 +25,9 @@ export interface MeshAgentOptions {
 
 type Options = ClientRequestArgs & { readonly _defaultAgent?: unknown };
 type OnSocket = (error: Error | null, socket: Duplex) => void;
+/** Endpoints that are tried for one connection. */
+const maxDials = 3;
+
 /** Node's types want a socket beside an error; node:http passes none. */
 type OnFailure = (error: Error) => void;
 interface AgentInternals {
@@ -41,7 +45,6 @@ function isHttps(options: Options): boolean {
  */
 export class MeshAgent extends Agent {
   readonly #options: MeshAgentOptions;
-  #next = 0;
 
   /** @param options - Of the mesh; `agentOptions` of node:http. */
   constructor(options: MeshAgentOptions, agentOptions: AgentOptions = {}) {
@@ -58,17 +61,21 @@ export class MeshAgent extends Agent {
   }
 
   override getName(options: Options = {}): string {
-    const cluster = this.#cluster(options);
-    if (cluster === undefined) return `${super.getName(options)}:${isHttps(options) ? 'tls' : 'tcp'}`;
+    const name = this.#nameOf(options);
+    if (name === undefined) return `${super.getName(options)}:${isHttps(options) ? 'tls' : 'tcp'}`;
     const { state } = this.#options.source;
     const identity = state.kind === 'ready' ? `${state.value.svid.id.uri}:${state.value.trustEpoch}` : '';
-    return `mesh:${cluster.name}:${identity}`;
+    return `mesh:${name}:${identity}`;
   }
 
   override createConnection(options: Options, done?: OnSocket): Duplex | null | undefined {
-    const cluster = this.#cluster(options);
-    if (cluster !== undefined) {
-      this.#dial(cluster, done);
+    const name = this.#nameOf(options);
+    if (name !== undefined) {
+      try {
+        this.#dial(this.#options.router.clusterOf(name), [], done);
+      } catch (error) {
+        queueMicrotask(() => (done as OnFailure | undefined)?.(error as Error));
+      }
       return undefined;
     }
     this.#options.onPassThrough();
@@ -90,26 +97,38 @@ export class MeshAgent extends Agent {
     return (Agent.prototype as unknown as AgentInternals).keepSocketAlive.call(this, socket as Socket);
   }
 
-  #cluster(options: Options): Cluster | undefined {
-    return findCluster(this.#options.snapshot(), options.host ?? options.hostname ?? '');
+  #nameOf(options: Options): string | undefined {
+    return this.#options.router.nameOf(options.host ?? options.hostname ?? '');
   }
 
-  #dial(cluster: Cluster, done: OnSocket | undefined): void {
-    const endpoint = cluster.endpoints[this.#next++ % Math.max(1, cluster.endpoints.length)];
+  /** Connects to an endpoint, and to others while that fails: nothing was sent yet. */
+  #dial(cluster: ClusterState, tried: readonly EndpointState[], done: OnSocket | undefined): void {
+    const { runtime, dialer } = this.#options;
+    const fail = (error: Error): void => (done as OnFailure | undefined)?.(error);
+    const startMs = runtime.now();
+    const endpoint = cluster.pick(startMs, (one) => !tried.includes(one));
     if (endpoint === undefined) {
       queueMicrotask(() =>
-        (done as OnFailure | undefined)?.(
-          new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint`),
-        ),
+        fail(new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint that can be used`)),
       );
       return;
     }
-    const { host, port } = endpoint;
-    this.#options.dialer.dial(
-      { host, port, expect: cluster.identities, alpn: clientAlpn.http1, cluster: cluster.name },
+    const { host, port } = endpoint.endpoint;
+    const { identities, name } = cluster.cluster;
+    dialer.dial(
+      { host, port, expect: identities, alpn: clientAlpn.http1, cluster: name },
       (error, socket) => {
-        if (socket === undefined) (done as OnFailure | undefined)?.(error ?? new Error('no connection'));
-        else done?.(null, socket);
+        if (socket !== undefined) {
+          done?.(null, socket);
+          return;
+        }
+        const nowMs = runtime.now();
+        cluster.onResult(endpoint, 'local-error', Math.max(nowMs - startMs, failurePenaltyMs), nowMs);
+        cluster.onUnreachable();
+        const next = [...tried, endpoint];
+        if (next.length < maxDials && cluster.pick(nowMs, (one) => !next.includes(one)) !== undefined)
+          this.#dial(cluster, next, done);
+        else fail(error ?? new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster.name}`));
       },
     );
   }

@@ -16,7 +16,7 @@ import { type CleanTarget, cleanTarget } from './clean-target.js';
 import type { HttpListenerOptions } from './http-contract.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
-import { watchHead } from './response-headers.js';
+import { guardMarkers, watchHead } from './response-headers.js';
 import { type Exit, ResponseExit, ServerCall, SocketExit } from './server-call.js';
 
 type Emit = (event: string, ...args: unknown[]) => boolean;
@@ -209,7 +209,10 @@ export class RequestGate {
       onCancel: (reason: MeshError) => serverCall.abort(reason),
     });
     const proceed = (): void => {
-      if (response !== undefined) keepContext(request, response, context, call);
+      if (response !== undefined) {
+        keepContext(request, response, context, call);
+        guardMarkers(response, call);
+      }
       context.run(call, run);
     };
     const serverCall: ServerCall = new ServerCall(

@@ -1,4 +1,5 @@
-import type { Headers } from '@inmesh/core';
+import type { Call, Headers } from '@inmesh/core';
+import { forbidsRetry, markedFrom, markerHeaders, noRetryHeader } from '@inmesh/resilience';
 import type { AnyResponse } from './local-reply.js';
 
 function asList(value: number | string | readonly string[] | undefined): readonly string[] {
@@ -61,6 +62,39 @@ function keepGiven(response: AnyResponse, given: unknown): void {
   }
   for (const [name, values] of lists)
     response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
+}
+
+type WriteHead = (this: AnyResponse, statusCode: number, ...rest: unknown[]) => AnyResponse;
+
+const originals = new WeakMap<AnyResponse, WriteHead>();
+const callKey: unique symbol = Symbol('inmesh.call');
+
+interface Guarded {
+  [callKey]?: Call;
+}
+
+/** Shared by all responses: no closure per request. */
+function writeHeadWithoutMarkers(this: AnyResponse, statusCode: number, ...rest: unknown[]): AnyResponse {
+  const original = originals.get(this) ?? (Object.getPrototypeOf(this) as { writeHead: WriteHead }).writeHead;
+  if (statusCode < markedFrom) return original.call(this, statusCode, ...rest);
+  const reason = typeof rest[0] === 'string' ? rest[0] : undefined;
+  keepGiven(this, reason === undefined ? rest[0] : rest[1]);
+  for (const name of markerHeaders) if (this.hasHeader(name)) this.removeHeader(name);
+  const call = (this as AnyResponse & Guarded)[callKey];
+  if (statusCode >= 500 && call !== undefined && forbidsRetry(call)) this.setHeader(noRetryHeader, '1');
+  return reason === undefined ? original.call(this, statusCode) : original.call(this, statusCode, reason);
+}
+
+/**
+ * Takes out of an application's reply what only we may say: that a call was not processed, or not to be repeated. An
+ * application that relays the headers of an upstream would say it of itself, and be called again. Where retries were
+ * spent on its behalf, its failure says so.
+ */
+export function guardMarkers(response: AnyResponse, call: Call): void {
+  (response as AnyResponse & Guarded)[callKey] = call;
+  // Somebody put another before us, such as the watcher of heads below.
+  if (Object.hasOwn(response, 'writeHead')) originals.set(response, response.writeHead as WriteHead);
+  response.writeHead = writeHeadWithoutMarkers as typeof response.writeHead;
 }
 
 /** Calls `onHead` when the application writes the head of its reply, however it does. */

@@ -11,7 +11,7 @@ import {
   statusFromHttp,
   type Verdict,
 } from '@inmesh/core';
-import { type AnyResponse, replyOf, sendRawReply, sendReply } from './local-reply.js';
+import { type AnyResponse, mute, replyOf, sendRawReply, sendReply } from './local-reply.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
 export interface Exit {
@@ -23,8 +23,12 @@ export interface Exit {
   readonly isComplete: boolean;
   /** Answers instead of the handler. */
   reply(halt: Halt): void;
+  /** Answers although the handler is at work: it may go on writing, to nobody. Cuts where an answer has begun. */
+  overrule(halt: Halt): void;
   /** Cuts the exchange. */
   destroy(): void;
+  /** The connection must not serve another request after this one. */
+  closeAfter(): void;
   /** Calls `listener` once, after the last byte or when the client is gone. */
   onClose(listener: () => void): void;
 }
@@ -54,8 +58,21 @@ export class ResponseExit implements Exit {
     sendReply(this.#response, replyOf(halt), false);
   }
 
+  overrule(halt: Halt): void {
+    if (this.#response.headersSent) {
+      this.#response.destroy();
+      return;
+    }
+    sendReply(this.#response, replyOf(halt), true);
+    mute(this.#response);
+  }
+
   destroy(): void {
     this.#response.destroy();
+  }
+
+  closeAfter(): void {
+    if ('shouldKeepAlive' in this.#response) this.#response.shouldKeepAlive = false;
   }
 
   onClose(listener: () => void): void {
@@ -92,8 +109,16 @@ export class SocketExit implements Exit {
     sendRawReply(this.#socket, reply);
   }
 
+  overrule(): void {
+    this.#socket.destroy();
+  }
+
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  closeAfter(): void {
+    // A tunnel has its connection for itself.
   }
 
   onClose(listener: () => void): void {
@@ -177,7 +202,17 @@ export class ServerCall implements PlanRun, LiveCall {
   /** Cuts the exchange; for {@link CallState}. */
   abort(reason: MeshError): void {
     this.#error ??= reason;
-    this.#exit.destroy();
+    // Out of time: the caller is told, if there is still somebody to tell.
+    if (reason.code !== 'INMESH_ERR_DEADLINE_EXCEEDED') this.#exit.destroy();
+    else {
+      this.#isLocalReply = true;
+      this.#exit.overrule({ kind: 'reject', error: reason });
+    }
+  }
+
+  /** The listener drains: this connection is not to be used again. */
+  closeAfter(): void {
+    this.#exit.closeAfter();
   }
 
   #end(): void {

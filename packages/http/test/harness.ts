@@ -9,15 +9,20 @@ import { normalizeTarget } from '@inmesh/authz';
 import {
   CallContext,
   type Cluster,
+  type ClusterRules,
   createStack,
+  type Endpoint,
   type Layer,
   LiveCalls,
   type Logger,
   parseSpiffeId,
+  type Route,
+  type RouteRules,
   type Snapshot,
   StackHolder,
   silentLogger,
   systemRuntime,
+  WatchSource,
 } from '@inmesh/core';
 import {
   createDialer,
@@ -26,6 +31,13 @@ import {
   type StaticIdentitySource,
 } from '@inmesh/identity';
 import { createTestCa, type TestCa } from '@inmesh/identity/testing';
+import {
+  type ClusterState,
+  Clusters,
+  defaultClusterRules,
+  defaultRouteRules,
+  Router,
+} from '@inmesh/resilience';
 import { createHttpClient, type HttpClient } from '../src/client.js';
 import {
   createHttpListener,
@@ -35,6 +47,15 @@ import {
 } from '../src/index.js';
 
 const trustDomain = 'a.test';
+
+/** A client, and what is known of its clusters. */
+export type TestClient = HttpClient & { readonly state: (name: string) => ClusterState };
+
+function watchOf(endpoints: readonly Endpoint[]): WatchSource<readonly Endpoint[]> {
+  const source = new WatchSource<readonly Endpoint[]>();
+  source.set(endpoints);
+  return source;
+}
 
 /** A process worth of mesh around one application. */
 export interface TestService {
@@ -196,8 +217,12 @@ export class TestMesh {
       identities?: Record<string, string>;
       logger?: Logger;
       source?: StaticIdentitySource;
+      rules?: Partial<ClusterRules>;
+      calls?: Partial<RouteRules>;
+      routes?: Record<string, readonly Route[]>;
+      connections?: number;
     } = {},
-  ): Promise<HttpClient> {
+  ): Promise<TestClient> {
     const source = options.source ?? (await this.identity(options.name ?? 'web'));
     const dialer = createDialer({ source, runtime: systemRuntime, logger: silentLogger });
     const clusters = new Map<string, Cluster>(
@@ -208,7 +233,9 @@ export class TestMesh {
           identities: [
             parseSpiffeId(options.identities?.[name] ?? `spiffe://${trustDomain}/ns/default/sa/${name}`),
           ],
-          endpoints: ports.map((port) => ({ host: '127.0.0.1', port })),
+          endpoints: watchOf(ports.map((port) => ({ host: '127.0.0.1', port }))),
+          rules: { ...defaultClusterRules, ...options.rules },
+          routeRules: { ...defaultRouteRules, ...options.calls },
         },
       ]),
     );
@@ -218,9 +245,13 @@ export class TestMesh {
       mtls: 'strict',
       clusters,
       policies: [],
+      routes: new Map(Object.entries(options.routes ?? {})),
     };
+    const states = new Clusters({ runtime: systemRuntime, logger: silentLogger });
     const client = createHttpClient({
-      snapshot: () => snapshot,
+      router: new Router(() => snapshot, states, systemRuntime),
+      clusters: states,
+      connections: options.connections ?? 64,
       dialer,
       source,
       stack: new StackHolder(createStack(options.layers ?? [])),
@@ -233,7 +264,13 @@ export class TestMesh {
       dialer.close();
       await source.close();
     });
-    return client;
+    return Object.assign(client, {
+      state: (name: string): ClusterState => {
+        const cluster = clusters.get(name);
+        if (cluster === undefined) throw new Error(name);
+        return states.of(cluster);
+      },
+    });
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,11 @@
-import { MeshError, type MeshErrorCode, type Reached, type Runtime, type Timer } from '@inmesh/core';
+import {
+  isMeshError,
+  MeshError,
+  type MeshErrorCode,
+  type Reached,
+  type Runtime,
+  type Timer,
+} from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
 import { backoffMs, retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
@@ -22,6 +29,12 @@ const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'INMESH_ERR_HEAD_TIMEOUT',
   'INMESH_ERR_PEER_IDENTITY',
   'INMESH_ERR_PEER_REFUSED',
+]);
+
+/** Failures after which the addresses of a cluster are worth another look. */
+const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'INMESH_ERR_CONNECT_FAILED',
+  'INMESH_ERR_CONNECT_TIMEOUT',
 ]);
 
 type Phase =
@@ -178,6 +191,7 @@ export class CallDriver implements Timer {
       return;
     }
     this.#blame(attempt, isBlamed, nowMs);
+    if (unreachable.has(error.code)) this.#cluster.onUnreachable();
     this.#note(attempt.isSent ? error.reached : 'no');
     this.#current = undefined;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
@@ -223,7 +237,13 @@ export class CallDriver implements Timer {
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
-    const attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
+    let attempt: Attempt;
+    try {
+      attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
+    } catch (error) {
+      this.#fail(asMeshError(error));
+      return;
+    }
     this.#attempts++;
     attempt.startMs = nowMs;
     this.#phase = 'attempting';
@@ -234,15 +254,7 @@ export class CallDriver implements Timer {
     try {
       attempt.start();
     } catch (error) {
-      this.onAttemptError(
-        attempt,
-        error instanceof MeshError
-          ? error
-          : new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
-              cause: error,
-              reached: 'no',
-            }),
-      );
+      this.onAttemptError(attempt, asMeshError(error));
     }
   }
 
@@ -492,6 +504,15 @@ export class CallDriver implements Timer {
     this.#holdsRetry = false;
     this.#cluster.releaseRetry();
   }
+}
+
+/** What a transport threw instead of sending. */
+function asMeshError(error: unknown): MeshError {
+  if (isMeshError(error)) return error;
+  return new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
+    cause: error,
+    reached: 'no',
+  });
 }
 
 /** Wait that a reply asks for, in milliseconds. */

@@ -22,6 +22,8 @@ export interface ClusterParts {
   readonly logger: Logger;
   /** Our own `region/zone/subzone`. @defaultValue not known */
   readonly locality?: string;
+  /** Asked when an endpoint of a cluster could not be connected to: its names may resolve to others by now. @defaultValue nobody */
+  readonly onUnreachable?: (cluster: string) => void;
   /** A balancer of the user's, by cluster name; in place of the one of the rules. @defaultValue none */
   readonly balancers?: Readonly<Record<string, BalancerFactory>>;
 }
@@ -183,6 +185,11 @@ export class ClusterState {
   /** The last byte of an attempt, or its end without one. */
   onEnd(endpoint: EndpointState): void {
     endpoint.active--;
+  }
+
+  /** No connection to an endpoint could be opened. */
+  onUnreachable(): void {
+    this.#parts.onUnreachable?.(this.name);
   }
 
   /** Whether a retry may be made; if so it must be given back with {@link releaseRetry}. */

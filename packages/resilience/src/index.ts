@@ -42,6 +42,7 @@ export {
 } from './retry-conditions.js';
 export {
   attemptHeader,
+  forbidsRetry,
   grpcAttemptHeader,
   isRetryOfCaller,
   markExhausted,

@@ -1,5 +1,4 @@
 import { type Call, type ContextKey, contextKey, type Layer } from '@inmesh/core';
-import { noRetryHeader } from './markers.js';
 
 /** Header that says which attempt a request is; absent on the first. Envoy `include_request_attempt_count`. */
 export const attemptHeader = 'x-envoy-attempt-count';
@@ -16,6 +15,11 @@ export function markExhausted(parent: Call | undefined): void {
   parent?.set(exhaustedKey, true);
 }
 
+/** Whether the reply to an inbound call must ask not to be repeated: what was made for it spent its retries. */
+export function forbidsRetry(call: Call): boolean {
+  return call.get(exhaustedKey) === true;
+}
+
 /** Whether a call is made in the handler of one that is itself a retry: layers of retries would multiply. */
 export function isRetryOfCaller(parent: Call | undefined): boolean {
   return parent?.get(retriedKey) === true;
@@ -27,8 +31,9 @@ function isRetry(call: Call): boolean {
 }
 
 /**
- * Layer of inbound calls against retries that multiply: tells callers not to repeat what was repeated already, and
- * notes that we are a repetition. Counts of attempts are believed from authenticated peers only.
+ * Layer of inbound calls against retries that multiply: notes that a call is a repetition, so that calls made for it
+ * are repeated only where they provably reached nobody. Counts of attempts are believed from authenticated peers only.
+ * The other way, {@link forbidsRetry} is told to the caller by the adapter.
  */
 export function retryGuard(): Layer {
   return {
@@ -42,11 +47,6 @@ export function retryGuard(): Layer {
         request(call) {
           if (call.facts.connection.peer !== undefined && isRetry(call)) call.set(retriedKey, true);
           return undefined;
-        },
-        head(call, head) {
-          const isFailure =
-            head.httpStatus >= 500 || (head.grpcStatus !== undefined && head.grpcStatus !== 'ok');
-          if (isFailure && call.get(exhaustedKey) === true) head.headers.set(noRetryHeader, '1');
         },
       };
     },

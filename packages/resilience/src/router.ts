@@ -102,6 +102,24 @@ export class Router {
     return routed.kind === 'answer' ? routed : this.#forward(compiled, routed, routed.cluster);
   }
 
+  /**
+   * The cluster of a name, whatever its routes say: for connections, which know no requests.
+   *
+   * @throws MeshError `INMESH_ERR_NO_ROUTE` if the name has routes only.
+   */
+  clusterOf(name: string): ClusterState {
+    const cluster = this.#current().snapshot.clusters.get(name);
+    if (cluster === undefined)
+      throw new MeshError(
+        'INMESH_ERR_NO_ROUTE',
+        `${name} has routes and is no cluster itself; routes need requests`,
+        {
+          details: { name },
+        },
+      );
+    return this.#clusters.of(cluster);
+  }
+
   #forward(compiled: CompiledSnapshot, forward: Forward | undefined, name: string): Forwarded {
     const cluster = compiled.snapshot.clusters.get(name);
     if (forward === undefined || cluster === undefined)

@@ -1,0 +1,250 @@
+import { type Cluster, MeshError, type Runtime } from '@inmesh/core';
+import { clientAlpn, connectionFacts, type Dialer, type IdentitySource } from '@inmesh/identity';
+import type { ClusterState, EndpointState } from '@inmesh/resilience';
+import { type buildConnector, Client, type Dispatcher } from 'undici';
+
+/** What pools are made with. */
+export interface PoolOptions {
+  /** Opens connections. */
+  readonly dialer: Dialer;
+  /** Who we are. */
+  readonly source: IdentitySource;
+  /** Connections to one endpoint. */
+  readonly connections: number;
+  /** Time. */
+  readonly runtime: Runtime;
+}
+
+/** A request that wants a connection. The attempt implements it, so that waiting costs no object. */
+export interface PoolRequest {
+  /** What undici is asked to send. Asked for when there is a connection. */
+  readonly options: Dispatcher.DispatchOptions;
+  /** Whom undici tells. */
+  readonly handler: Dispatcher.DispatchHandler;
+  /** Whether it was given up while it waited. */
+  readonly isGivenUp: boolean;
+  /** The connection it got; set by the pool. */
+  connection: PooledConnection | undefined;
+  /** It could not be sent. */
+  onRefused(error: MeshError): void;
+}
+
+/** Idle connections to mesh peers live this long, in milliseconds; less where the server says so. */
+const keepAliveMs = 60_000;
+
+type OnConnected = Parameters<buildConnector.connector>[1];
+
+/** One connection, or the place of one: undici opens it anew when it was lost. */
+export class PooledConnection {
+  readonly client: Client;
+  isBusy = false;
+  /** When it must not be used anymore, on the monotonic clock. */
+  retireAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(client: Client) {
+    this.client = client;
+  }
+}
+
+/**
+ * Connections to one endpoint under one identity. The one used last is used first, so that no more are kept warm
+ * than are needed; further requests wait in order. Connections retire at half of what is left of their certificates.
+ *
+ * Not undici's `Pool`: that binds a request to a connection that is still being opened although another is free by
+ * now, has no bound on who waits, and cannot let go of one connection.
+ */
+export class ConnectionPool {
+  /** Where they lead. */
+  readonly endpoint: EndpointState;
+  /** Name of the cluster. */
+  readonly cluster: string;
+  readonly #options: PoolOptions;
+  readonly #state: ClusterState;
+  readonly #cluster: Cluster;
+  readonly #all = new Set<PooledConnection>();
+  /** Stack. */
+  readonly #idle: PooledConnection[] = [];
+  /** Queue; taken from the front. */
+  #waiting: PoolRequest[] = [];
+  #waitingFrom = 0;
+  #isClosing = false;
+  #onEmpty: (() => void) | undefined;
+
+  /** @param state - Counts connections and requests that wait. */
+  constructor(options: PoolOptions, state: ClusterState, endpoint: EndpointState) {
+    this.#options = options;
+    this.#state = state;
+    this.#cluster = state.cluster;
+    this.cluster = state.name;
+    this.endpoint = endpoint;
+  }
+
+  /**
+   * Sends a request, now or when a connection is free.
+   *
+   * @throws MeshError `INMESH_ERR_OVERFLOW`, `INMESH_ERR_CLOSED`
+   */
+  send(request: PoolRequest): void {
+    if (this.#isClosing)
+      throw new MeshError('INMESH_ERR_CLOSED', `the connections to ${this.endpoint.key} are closing`, {
+        stackless: true,
+      });
+    const connection = this.#takeIdle() ?? this.#open();
+    if (connection !== undefined) this.#run(connection, request);
+    else this.#enqueue(request);
+  }
+
+  /** A request has had its last event: its connection is free. */
+  release(connection: PooledConnection): void {
+    if (!connection.isBusy) return;
+    connection.isBusy = false;
+    const isSpent = this.#isClosing || this.#options.runtime.now() >= connection.retireAtMs;
+    if (isSpent) this.#drop(connection);
+    const next = this.#nextWaiting();
+    if (next === undefined) {
+      if (!isSpent) this.#idle.push(connection);
+      return;
+    }
+    const free = isSpent ? this.#open() : connection;
+    if (free !== undefined) this.#run(free, next);
+    else this.#waiting.splice(this.#waitingFrom, 0, next);
+  }
+
+  /** Connections that wait for work are closed: the endpoint said that it goes away. */
+  closeIdle(): void {
+    for (const connection of this.#idle.splice(0)) this.#drop(connection);
+  }
+
+  /** Refuses further requests; ends when those under way have. */
+  close(): Promise<void> {
+    this.#isClosing = true;
+    this.closeIdle();
+    if (this.#all.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+    });
+  }
+
+  /** Cuts everything. */
+  async destroy(error: Error): Promise<void> {
+    this.#isClosing = true;
+    const waiting = this.#waiting.slice(this.#waitingFrom);
+    this.#waiting = [];
+    this.#waitingFrom = 0;
+    this.#state.pending -= waiting.length;
+    const reason =
+      error instanceof MeshError
+        ? error
+        : new MeshError('INMESH_ERR_CLOSED', error.message, { cause: error });
+    for (const request of waiting) request.onRefused(reason);
+    const all = [...this.#all];
+    for (const connection of all) this.#forget(connection);
+    await Promise.all(all.map((connection) => connection.client.destroy(error)));
+  }
+
+  #takeIdle(): PooledConnection | undefined {
+    const nowMs = this.#idle.length === 0 ? 0 : this.#options.runtime.now();
+    for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+      if (nowMs < connection.retireAtMs) return connection;
+      this.#drop(connection);
+    }
+    return undefined;
+  }
+
+  #run(connection: PooledConnection, request: PoolRequest): void {
+    connection.isBusy = true;
+    request.connection = connection;
+    connection.client.dispatch(request.options, request.handler);
+  }
+
+  #enqueue(request: PoolRequest): void {
+    const state = this.#state;
+    const { maxPending } = state.rules.limits;
+    if (state.pending >= maxPending) {
+      state.stats.overflows++;
+      throw new MeshError(
+        'INMESH_ERR_OVERFLOW',
+        `${state.pending} calls to ${state.name} wait for a connection, at most ${maxPending} may`,
+        { stackless: true, details: { cluster: state.name, limit: 'maxPending' } },
+      );
+    }
+    state.pending++;
+    this.#waiting.push(request);
+  }
+
+  #nextWaiting(): PoolRequest | undefined {
+    while (this.#waitingFrom < this.#waiting.length) {
+      const request = this.#waiting[this.#waitingFrom++];
+      if (this.#waitingFrom > 64 && this.#waitingFrom * 2 > this.#waiting.length) {
+        this.#waiting = this.#waiting.slice(this.#waitingFrom);
+        this.#waitingFrom = 0;
+      }
+      this.#state.pending--;
+      if (request !== undefined && !request.isGivenUp) return request;
+    }
+    return undefined;
+  }
+
+  /** Opens a connection if the limits allow one more; each endpoint may always have one. */
+  #open(): PooledConnection | undefined {
+    const { maxConnections } = this.#state.rules.limits;
+    const isOver = this.#all.size >= this.#options.connections || this.#state.connections >= maxConnections;
+    if (isOver && this.#all.size > 0) return undefined;
+    const client = new Client(`http://${this.#cluster.name}`, {
+      pipelining: 1,
+      keepAliveTimeout: keepAliveMs,
+      // The driver bounds the wait for a head.
+      headersTimeout: 0,
+      connect: (_options, done) => this.#dial(connection, done),
+    });
+    const connection: PooledConnection = new PooledConnection(client);
+    client.on('disconnect', () => this.#onDisconnect(connection));
+    this.#all.add(connection);
+    this.#state.connections++;
+    return connection;
+  }
+
+  #dial(connection: PooledConnection, done: OnConnected): void {
+    const { host, port } = this.endpoint.endpoint;
+    const { name, identities } = this.#cluster;
+    this.#options.dialer.dial(
+      { host, port, expect: identities, alpn: clientAlpn.http1, cluster: name },
+      (error, socket) => {
+        if (socket === undefined) done(error ?? new Error('no connection'), null);
+        else {
+          this.#limitLife(connection, socket);
+          done(null, socket);
+        }
+      },
+    );
+  }
+
+  /** Half of what is left of the shorter certificate: one that is cut at its end would take a request with it. */
+  #limitLife(connection: PooledConnection, socket: unknown): void {
+    const { source, runtime } = this.#options;
+    const peerEndMs = connectionFacts(socket)?.peer?.notAfterMs ?? Number.POSITIVE_INFINITY;
+    const ownEndMs = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
+    const leftMs = Math.min(peerEndMs, ownEndMs) - runtime.wallMs();
+    connection.retireAtMs = runtime.now() + Math.max(1, leftMs / 2);
+  }
+
+  /** The endpoint closed a connection, or it broke: others that wait for work may be next, and would lose a request. */
+  #onDisconnect(connection: PooledConnection): void {
+    connection.retireAtMs = Number.POSITIVE_INFINITY;
+    if (connection.isBusy) return;
+    const place = this.#idle.indexOf(connection);
+    if (place !== -1) this.#idle.splice(place, 1);
+    this.#drop(connection);
+  }
+
+  #drop(connection: PooledConnection): void {
+    this.#forget(connection);
+    connection.client.close().catch(() => {});
+  }
+
+  #forget(connection: PooledConnection): void {
+    if (!this.#all.delete(connection)) return;
+    this.#state.connections--;
+    if (this.#all.size === 0) this.#onEmpty?.();
+  }
+}

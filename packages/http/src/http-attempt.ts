@@ -1,0 +1,185 @@
+import type { Duplex } from 'node:stream';
+import { MeshError } from '@inmesh/core';
+import type { Attempt, CallDriver, EndpointState } from '@inmesh/resilience';
+import type { Dispatcher } from 'undici';
+import { translateError } from './client-errors.js';
+import type { ConnectionPool, PooledConnection, PoolRequest } from './connection-pool.js';
+import type { LegacyHandler, RawField } from './legacy-handler.js';
+import { RawReply } from './raw-reply.js';
+
+/** What is read of a reply nobody wants, in bytes, before its connection is given up instead. */
+const maxDrainBytes = 65_536;
+
+/** The call an attempt belongs to: gets what the driver lets through. */
+export interface AttemptOwner {
+  /** Decides about heads and errors. */
+  readonly driver: CallDriver;
+  /** Reads a discarded reply for at most this long, then cuts it; returns how to stop the clock. */
+  limitDrain(cut: () => void): () => void;
+  /** A reply of status below 200, other than 101. */
+  onInformation(
+    statusCode: number,
+    rawHeaders: readonly RawField[],
+    resume: () => void,
+    text: string,
+  ): boolean;
+  /** The head that the caller gets. */
+  onHead(statusCode: number, reply: RawReply, resume: () => void, text: string): boolean;
+  /** The connection is the caller's now. */
+  onUpgrade(statusCode: number, reply: RawReply, socket: Duplex): void;
+  /** Bytes of the reply that the caller gets. */
+  onData(chunk: Buffer): boolean;
+  /** The end of the reply that the caller gets. */
+  onComplete(rawTrailers: readonly RawField[]): void;
+  onBodySent(chunkSize: number, totalBytesSent: number): void;
+  onRequestSent(): void;
+  onResponseStarted(): void;
+  /** The request will not be read any further by this attempt. */
+  onAttemptOver(): void;
+}
+
+/** One try over one connection: what undici tells becomes what the driver asks. */
+export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
+  readonly endpoint: EndpointState;
+  startMs = 0;
+  hasHead = false;
+  isSent = false;
+  isOver = false;
+  isGivenUp = false;
+  connection: PooledConnection | undefined = undefined;
+  readonly #owner: AttemptOwner;
+  readonly #pool: ConnectionPool;
+  readonly #options: () => Dispatcher.DispatchOptions;
+  #abort: ((reason?: Error) => void) | undefined;
+  #reason: MeshError | undefined;
+  #isDelivered = false;
+  #drained = 0;
+  #stopClock: (() => void) | undefined;
+
+  /** @param options - Makes the request; its body is opened anew for each attempt. */
+  constructor(owner: AttemptOwner, pool: ConnectionPool, options: () => Dispatcher.DispatchOptions) {
+    this.#owner = owner;
+    this.#pool = pool;
+    this.endpoint = pool.endpoint;
+    this.#options = options;
+  }
+
+  get options(): Dispatcher.DispatchOptions {
+    return this.#options();
+  }
+
+  get handler(): Dispatcher.DispatchHandler {
+    return this as Dispatcher.DispatchHandler;
+  }
+
+  start(): void {
+    this.#pool.send(this);
+  }
+
+  abort(reason: MeshError): void {
+    this.#reason ??= reason;
+    this.isGivenUp = true;
+    if (this.#abort !== undefined) this.#abort(reason);
+    // It waits for a connection, or for one to open: undici cannot take it back, but nothing was sent.
+    else this.#fail(reason);
+  }
+
+  discard(): void {
+    this.#stopClock = this.#owner.limitDrain(() => this.#cutDrain());
+  }
+
+  onRefused(error: MeshError): void {
+    this.#fail(error);
+  }
+
+  onConnect(abort: (reason?: Error) => void): void {
+    if (this.isGivenUp) {
+      abort(this.#reason);
+      return;
+    }
+    this.#abort = abort;
+    this.#owner.driver.onAttemptSent(this);
+  }
+
+  onUpgrade(statusCode: number, rawHeaders: readonly RawField[], socket: Duplex): void {
+    const reply = new RawReply(statusCode, rawHeaders);
+    // undici is done with its connection; the tunnel lives on its own.
+    this.#release();
+    this.hasHead = true;
+    if (!this.#owner.driver.onAttemptHead(this, reply)) {
+      socket.destroy();
+      this.#finish();
+      return;
+    }
+    this.#isDelivered = true;
+    this.#abort = () => socket.destroy();
+    socket.once('close', () => this.#finish());
+    this.#owner.onUpgrade(statusCode, reply, socket);
+  }
+
+  onResponseStarted(): void {
+    this.#owner.onResponseStarted();
+  }
+
+  onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, text: string): boolean {
+    if (statusCode < 200) return this.#owner.onInformation(statusCode, rawHeaders, resume, text);
+    const reply = new RawReply(statusCode, rawHeaders);
+    this.#isDelivered = this.#owner.driver.onAttemptHead(this, reply);
+    return this.#isDelivered ? this.#owner.onHead(statusCode, reply, resume, text) : true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#isDelivered) return this.#owner.onData(chunk);
+    this.#drained += chunk.length;
+    if (this.#drained <= maxDrainBytes) return true;
+    this.#cutDrain();
+    return true;
+  }
+
+  onComplete(rawTrailers: readonly RawField[]): void {
+    this.#release();
+    // Counts are right before the caller goes on.
+    this.#finish();
+    if (this.#isDelivered) this.#owner.onComplete(rawTrailers);
+  }
+
+  onError(error: Error): void {
+    this.#release();
+    const told = this.#reason ?? translateError(error, this.endpoint, this.#pool, this.isSent);
+    this.#fail(told);
+  }
+
+  onBodySent(chunkSize: number, totalBytesSent: number): void {
+    this.#owner.onBodySent(chunkSize, totalBytesSent);
+  }
+
+  onRequestSent(): void {
+    this.#owner.onRequestSent();
+  }
+
+  #cutDrain(): void {
+    const reason = new MeshError('INMESH_ERR_CANCELLED', 'the rest of a discarded reply was cut', {
+      stackless: true,
+    });
+    this.#reason ??= reason;
+    this.#abort?.(reason);
+  }
+
+  #finish(): void {
+    this.#stopClock?.();
+    this.#owner.driver.onAttemptEnd(this);
+  }
+
+  #fail(error: MeshError): void {
+    this.#stopClock?.();
+    this.#owner.onAttemptOver();
+    this.#owner.driver.onAttemptError(this, error);
+  }
+
+  #release(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.connection = undefined;
+    this.#pool.release(connection);
+  }
+}
