@@ -4,13 +4,14 @@ import type { EndpointState } from '@inmesh/resilience';
 /** Codes of a connection that broke under a request. */
 const lost: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE', 'ECONNABORTED']);
 
-/** Codes of a reply that is not HTTP/1.1, or breaks its rules. */
-function isBadReply(code: string): boolean {
-  return (
-    code.startsWith('HPE_') ||
-    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
-    code === 'UND_ERR_HEADERS_OVERFLOW'
-  );
+const badReplies: ReadonlySet<string> = new Set([
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_HEADERS_OVERFLOW',
+]);
+
+/** Whether a reply is not HTTP/1.1, or breaks its rules. */
+function isBadReply(error: Error, code: string): boolean {
+  return error.name === 'HTTPParserError' || badReplies.has(code);
 }
 
 function codeOf(error: unknown): string {
@@ -39,7 +40,7 @@ export function translateError(
       options,
     );
   }
-  if (isBadReply(code))
+  if (isBadReply(error, code))
     return new MeshError(
       'INMESH_ERR_BAD_REPLY',
       `${cluster} at ${key} did not answer in HTTP/1.1: ${error.message}`,
@@ -55,6 +56,12 @@ export function translateError(
       },
     );
   }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT')
+    return new MeshError(
+      'INMESH_ERR_ATTEMPT_TIMEOUT',
+      `${cluster} at ${key} did not answer within the headersTimeout of the request`,
+      options,
+    );
   // The caller's own: its abort, or a request that undici refuses to write.
   return new MeshError('INMESH_ERR_CANCELLED', `the call to ${cluster} ended: ${error.message}`, {
     ...options,
