@@ -13,6 +13,7 @@ import {
   type Clusters,
   type EndpointState,
   editHeaders,
+  type Forward,
   outboundDeadlineMs,
   type Router,
 } from '@inmesh/resilience';
@@ -218,27 +219,21 @@ class MeshDispatcher extends Dispatcher {
   ): ClientExchange {
     if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
     const { router, stack, context, runtime } = this.#options;
-    const headers = new FlatHeaders(toFieldLines(given.headers));
-    const request = new OutboundRequest(given, headers, host);
+    const request = new OutboundRequest(given, new FlatHeaders(toFieldLines(given.headers)), host);
     const routed = router.route(name, request);
-    const isForward = routed.kind === 'forward';
-    const forward = isForward ? routed.forward : undefined;
-    const cluster = isForward ? routed.cluster : undefined;
+    const forward = routed.kind === 'forward' ? routed.forward : undefined;
+    const cluster = routed.kind === 'forward' ? routed.cluster : undefined;
+    prepare(request, forward, host);
     const parent = context.current();
-    if (forward !== undefined) {
-      if (forward.request.length > 0) editHeaders(headers, forward.request);
-      request.keepBody(forward.policy.rules.retry.maxBodyBytes);
-    }
-    if (forward?.authority !== undefined) headers.set('host', forward.authority);
-    else nameHost(headers, host);
     const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
     const isBound = timeoutMs > 0 || parent !== undefined;
+    const target = cluster?.name ?? name;
     return new ClientExchange(request, caller, {
       forward,
       cluster,
-      answer: isForward ? undefined : routed.reply,
-      name: cluster?.name ?? name,
-      plan: stack.plan({ side: 'client', cluster: cluster?.name ?? name }),
+      answer: routed.kind === 'answer' ? routed.reply : undefined,
+      name: target,
+      plan: stack.plan({ side: 'client', cluster: target }),
       parent,
       deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
       pool: (endpoint) => this.#poolOf(cluster, endpoint),
@@ -250,6 +245,17 @@ class MeshDispatcher extends Dispatcher {
     if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
     return this.#pools.of(cluster, endpoint);
   }
+}
+
+/** What a route changes of a request, before any layer sees it. */
+function prepare(request: OutboundRequest, forward: Forward | undefined, host: string): void {
+  const { headers } = request;
+  if (forward !== undefined) {
+    if (forward.request.length > 0) editHeaders(headers, forward.request);
+    request.keepBody(forward.policy.rules.retry.maxBodyBytes);
+  }
+  if (forward?.authority !== undefined) headers.set('host', forward.authority);
+  else nameHost(headers, host);
 }
 
 /** Makes a client of the mesh over undici. Names that are no cluster pass through and are counted. */

@@ -89,7 +89,7 @@ export class Router {
     const compiled = this.#current();
     const table = compiled.table(name);
     if (table === undefined) return this.#forward(compiled, compiled.plain(name), name);
-    const routed = table.route(request, this.#runtime.random);
+    const routed = table.route(request, () => this.#runtime.random());
     if (routed === undefined)
       throw new MeshError(
         'INMESH_ERR_NO_ROUTE',
