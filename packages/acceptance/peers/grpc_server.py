@@ -1,24 +1,55 @@
 """A grpcio server over mTLS that echoes demo.v1.Echo/Unary; prints its port.
 
-    grpc_server.py CA CERT KEY
+    grpc_server.py CA CERT KEY [LEDGER]
+
+With LEDGER it writes each message as a line into that file, which replicas share, before it answers. Bidi echoes what
+comes, message by message. Meta answers with the metadata it got and the time that is left, as JSON.
 """
+import json
+import os
 import sys
+import time
 from concurrent import futures
 
 import grpc
 
-ca, cert, key = sys.argv[1:]
+ca, cert, key = sys.argv[1:4]
+ledger = sys.argv[4] if len(sys.argv) > 4 else None
 read = lambda path: open(path, "rb").read()
+
+
+def unary(request, context):
+    if ledger is not None:
+        handle = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(handle, request[2:] + b"\n")
+        os.close(handle)
+        # A crash between the payment and its receipt must be possible.
+        time.sleep(0.003)
+    return request
+
+
+def meta(request, context):
+    got = {name: str(value) for name, value in context.invocation_metadata()}
+    return json.dumps({"metadata": got, "left": context.time_remaining()}).encode()
+
+
+def bidi(requests, context):
+    for request in requests:
+        yield request
 
 
 class Echo(grpc.GenericRpcHandler):
     def service(self, details):
-        if details.method != "/demo.v1.Echo/Unary":
-            return None
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+        if details.method == "/demo.v1.Echo/Unary":
+            return grpc.unary_unary_rpc_method_handler(unary)
+        if details.method == "/demo.v1.Echo/Meta":
+            return grpc.unary_unary_rpc_method_handler(meta)
+        if details.method == "/demo.v1.Echo/Bidi":
+            return grpc.stream_stream_rpc_method_handler(bidi)
+        return None
 
 
-server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
 server.add_generic_rpc_handlers((Echo(),))
 credentials = grpc.ssl_server_credentials([(read(key), read(cert))], read(ca), require_client_auth=True)
 port = server.add_secure_port("127.0.0.1:0", credentials)

@@ -114,11 +114,16 @@ export class Bench {
   }
 
   /** Starts one more service, configured by `env` alone. */
-  async service(name: string, env: Readonly<Record<string, string>>, cwd = this.dir): Promise<Service> {
+  async service(
+    name: string,
+    env: Readonly<Record<string, string>>,
+    cwd = this.dir,
+    script = join(demoDir, 'services', 'any.js'),
+  ): Promise<Service> {
     this.#count++;
     const log = this.path(`${name}-${this.#count}.log`);
     const fd = openSync(log, 'a');
-    const child = fork(join(demoDir, 'services', 'any.js'), [], {
+    const child = fork(script, [], {
       env: { PATH: process.env['PATH'], INMESH_SERVICE_NAME: name, INMESH_DRAIN_DELAY: '0ms', ...env },
       stdio: ['ignore', fd, fd, 'ipc'],
       cwd,

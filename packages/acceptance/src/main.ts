@@ -1,7 +1,8 @@
-import { mint } from './clients.js';
-import type { Context, Line } from './context.js';
-import { Bench, Skip, startDemo, stopDemo } from './harness.js';
+import { judgeChaos, printChaos, runChaos } from './chaos.js';
+import type { Line } from './context.js';
+import { Bench, Skip, stopDemo } from './harness.js';
 import { interop } from './line-interop.js';
+import { queuedCalls, relayedHeaders, travellingDeadline } from './lines-hops.js';
 import {
   bigBodies,
   changedPolicy,
@@ -15,6 +16,34 @@ import {
   whoMay,
 } from './lines-http.js';
 import { ownNames, rotation, versionsAndSessions, wrongCertificates } from './lines-tls.js';
+import {
+  bigFailures,
+  boundedRetries,
+  fastFailure,
+  killedReplica,
+  longStreams,
+  streamedBodies,
+} from './lines-traffic.js';
+import { prepare } from './prepare.js';
+
+const chaosSeconds = Number(process.env['CHAOS_SECONDS'] ?? 60);
+
+const chaos: Line = {
+  title: `${chaosSeconds} s of mixed load with random kills, stalls, resets and slow readers: 0 lost GETs, 0 duplicates, nothing left`,
+  async run(context) {
+    const seed = Number(process.env['CHAOS_SEED'] ?? Date.now() % 1_000_000);
+    try {
+      const report = await runChaos(context, { seconds: chaosSeconds, seed });
+      judgeChaos(report);
+      return `seed ${seed}: ${printChaos(report)}`;
+    } catch (error) {
+      if (error instanceof Skip) throw error;
+      throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+  },
+};
 
 const lines: readonly Line[] = [
   ownNames,
@@ -32,6 +61,16 @@ const lines: readonly Line[] = [
   changedPolicy,
   environmentAlone,
   interop,
+  killedReplica,
+  bigFailures,
+  streamedBodies,
+  boundedRetries,
+  relayedHeaders,
+  travellingDeadline,
+  longStreams,
+  queuedCalls,
+  fastFailure,
+  chaos,
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';
@@ -39,27 +78,6 @@ const wanted = new Set(process.argv.slice(2).map(Number));
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
-}
-
-async function prepare(bench: Bench): Promise<Context> {
-  await stopDemo();
-  const fleet = await startDemo();
-  const [web, admin, intruder] = await Promise.all(
-    ['web', 'admin', 'intruder'].map((name) => mint(bench, fleet.caDir, name)),
-  );
-  if (web === undefined || admin === undefined || intruder === undefined) throw new Error('no identities');
-  return {
-    bench,
-    fleet,
-    web,
-    admin,
-    intruder,
-    service(name) {
-      const found = fleet.services.find((one) => one.name === name);
-      if (found === undefined) throw new Error(`the demo has no ${name}`);
-      return found;
-    },
-  };
 }
 
 const bench = new Bench();

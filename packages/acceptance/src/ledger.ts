@@ -1,0 +1,146 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { createMesh, type Mesh, type MeshOptions } from 'inmesh';
+import { type Credentials, curl } from './clients.js';
+import type { Context } from './context.js';
+import { check, isAlive, peerFiles, until } from './harness.js';
+import { grpcPython } from './peers.js';
+
+/** A server in Python that is one of several replicas. */
+export interface Replica {
+  readonly port: number;
+  readonly pid: number;
+  readonly isAlive: () => boolean;
+  readonly kill: () => void;
+}
+
+/** Replicas of a service in another language, and what they wrote into their common ledger. */
+export class Ledger {
+  readonly replicas: Replica[] = [];
+  readonly #context: Context;
+  readonly #file: string;
+  readonly #command: readonly string[];
+  readonly #who: Credentials;
+
+  private constructor(context: Context, file: string, command: readonly string[], who: Credentials) {
+    this.#context = context;
+    this.#file = file;
+    this.#command = command;
+    this.#who = who;
+  }
+
+  /** HTTP replicas, by Python's own server. */
+  static async http(context: Context, who: Credentials, count: number): Promise<Ledger> {
+    const file = context.bench.path(`ledger-${Ledger.#next++}`);
+    const command = ['python3', `${peerFiles}/ledger.py`, who.bundle, who.cert, who.key, file];
+    return await new Ledger(context, file, command, who).#start(count);
+  }
+
+  /** gRPC replicas, by grpcio. @throws Skip */
+  static async grpc(context: Context, who: Credentials, count: number): Promise<Ledger> {
+    const { python, script } = grpcPython('grpc_server.py');
+    const file = context.bench.path(`ledger-${Ledger.#next++}`);
+    return await new Ledger(context, file, [python, script, who.bundle, who.cert, who.key, file], who).#start(
+      count,
+    );
+  }
+
+  static #next = 1;
+
+  /** `host:port,…` of the replicas. */
+  get addresses(): string {
+    return this.replicas.map(({ port }) => `127.0.0.1:${port}`).join(',');
+  }
+
+  /** Payments that were made, in order. */
+  get entries(): readonly string[] {
+    return existsSync(this.#file)
+      ? readFileSync(this.#file, 'utf8')
+          .split('\n')
+          .filter((line) => line !== '')
+      : [];
+  }
+
+  /** Payments that were made more than once. */
+  get duplicates(): readonly string[] {
+    const seen = new Set<string>();
+    return this.entries.filter((one) => {
+      if (seen.has(one)) return true;
+      seen.add(one);
+      return false;
+    });
+  }
+
+  async add(): Promise<Replica> {
+    const [file = '', ...args] = this.#command;
+    const child = this.#context.bench.program(file, args, this.#context.bench.path('ledger.log'));
+    if (child.stdout === null || child.pid === undefined) throw new Error(`${file} did not start`);
+    const { pid } = child;
+    for await (const line of createInterface({ input: child.stdout })) {
+      const replica: Replica = {
+        port: Number(line),
+        pid,
+        isAlive: () => isAlive(pid),
+        kill: () => void child.kill('SIGKILL'),
+      };
+      this.replicas.push(replica);
+      return replica;
+    }
+    throw new Error(`${file} ended before it listened; see ledger.log`);
+  }
+
+  /** Tells replicas how to behave. */
+  async mode(text: string, which: readonly Replica[] = this.replicas): Promise<void> {
+    for (const { port } of which) {
+      const { status } = await curl(this.#who, port, '/mode', '-X', 'PUT', '--data-binary', text);
+      check(status === 200, `mode ${text}: ${status}`);
+    }
+  }
+
+  /** Requests a replica saw, and the headers of the last one. */
+  async seen({
+    port,
+  }: Replica): Promise<{ readonly seen: number; readonly headers: Record<string, string> }> {
+    const { body } = await curl(this.#who, port, '/seen');
+    return JSON.parse(body) as { seen: number; headers: Record<string, string> };
+  }
+
+  /** Requests that all living replicas saw. */
+  async total(): Promise<number> {
+    const all = await Promise.all(this.replicas.filter((one) => one.isAlive()).map((one) => this.seen(one)));
+    return all.reduce((sum, { seen }) => sum + seen, 0);
+  }
+
+  async #start(count: number): Promise<this> {
+    for (let i = 0; i < count; i++) await this.add();
+    return this;
+  }
+}
+
+/** Our client, in this process: the servers are somebody else's. */
+export async function meshClient(context: Context, options: MeshOptions): Promise<Mesh> {
+  return await createMesh({
+    env: {},
+    serviceName: 'web',
+    devCaDir: context.fleet.caDir,
+    logLevel: 'off',
+    ...options,
+  });
+}
+
+/** What is in flight to a cluster, all counts together; 0 when nothing leaks. */
+export function inFlight(mesh: Mesh, name: string): number {
+  const stats = mesh.stats().clusters.find((one) => one.name === name);
+  if (stats === undefined) return 0;
+  return (
+    stats.activeCalls +
+    stats.pending +
+    stats.activeRetries +
+    stats.endpoints.reduce((sum, one) => sum + one.active, 0)
+  );
+}
+
+/** Waits until nothing is in flight. */
+export async function settled(mesh: Mesh, name: string): Promise<void> {
+  await until(`nothing in flight to ${name}`, 10_000, () => inFlight(mesh, name) === 0);
+}

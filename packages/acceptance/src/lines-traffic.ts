@@ -1,0 +1,346 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { Client, Metadata } from '@grpc/grpc-js';
+import { type Credentials, mint } from './clients.js';
+import type { Context, Line } from './context.js';
+import { check, sleep, until } from './harness.js';
+import { inFlight, Ledger, meshClient, settled } from './ledger.js';
+
+const toMessage = (text: string): Buffer => Buffer.from([10, text.length, ...Buffer.from(text)]);
+
+/** Pays by gRPC; the status of a failure. */
+export function payByGrpc(client: Client, id: string): Promise<number> {
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(
+      '/demo.v1.Echo/Unary',
+      toMessage,
+      (bytes: Buffer) => bytes,
+      id,
+      new Metadata(),
+      (error) => resolve(error?.code ?? 0),
+    );
+  });
+}
+
+async function ledgerIdentity({ bench, fleet }: Context): Promise<Credentials> {
+  return await mint(bench, fleet.caDir, 'ledger');
+}
+
+/** Runs `count` workers until `isOver`. */
+async function workers(
+  count: number,
+  isOver: () => boolean,
+  work: (worker: number) => Promise<void>,
+): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async (_, worker) => {
+      while (!isOver()) await work(worker);
+    }),
+  );
+}
+
+export const killedReplica: Line = {
+  title: 'kill -9 of a replica under load: 0 failed GETs, 0 duplicated POSTs and gRPC payments',
+  async run(context) {
+    const who = await ledgerIdentity(context);
+    const http = await Ledger.http(context, who, 3);
+    const grpc = await Ledger.grpc(context, who, 3);
+    const mesh = await meshClient(context, {
+      upstreams: {
+        ledger: http.addresses,
+        payments: { endpoints: grpc.addresses, identity: 'ledger' },
+      },
+    });
+    const payments = new Client('mesh:///payments', mesh.grpc.credentials(), mesh.grpc.channelOptions());
+    let next = 0;
+    let isOver = false;
+    const tally = { get: 0, getFailed: 0, post: 0, postFailed: 0, rpc: 0, rpcFailed: 0 };
+    const failures: string[] = [];
+    const load = Promise.all([
+      // 12 + 6 over 3 replicas of HTTP, 6 over 3 of gRPC: never more than 8 at one of them.
+      workers(
+        12,
+        () => isOver,
+        async () => {
+          tally.get++;
+          try {
+            const reply = await mesh.fetch('http://ledger/item');
+            await reply.arrayBuffer();
+            if (reply.status !== 200) throw new Error(String(reply.status));
+          } catch (error) {
+            tally.getFailed++;
+            failures.push(String((error as Error).cause ?? error));
+          }
+        },
+      ),
+      workers(
+        6,
+        () => isOver,
+        async () => {
+          tally.post++;
+          const id = `p${next++}`;
+          await mesh
+            .fetch('http://ledger/payments', { method: 'POST', body: id })
+            .then((reply) => reply.arrayBuffer())
+            .catch(() => tally.postFailed++);
+        },
+      ),
+      workers(
+        6,
+        () => isOver,
+        async () => {
+          tally.rpc++;
+          if ((await payByGrpc(payments, `g${next++}`)) !== 0) tally.rpcFailed++;
+        },
+      ),
+    ]);
+    try {
+      await sleep(1500);
+      http.replicas[0]?.kill();
+      grpc.replicas[0]?.kill();
+      await sleep(2500);
+      await Promise.all([http.add(), grpc.add()]);
+      http.replicas[1]?.kill();
+      await sleep(1500);
+    } finally {
+      isOver = true;
+      await load;
+    }
+    await settled(mesh, 'ledger');
+    payments.close();
+    await mesh.close();
+    check(tally.getFailed === 0, `${tally.getFailed} of ${tally.get} GETs failed: ${failures[0] ?? ''}`);
+    check(http.duplicates.length === 0, `paid twice: ${http.duplicates.slice(0, 3).join()}`);
+    check(grpc.duplicates.length === 0, `paid twice by gRPC: ${grpc.duplicates.slice(0, 3).join()}`);
+    // Not more lost than were in flight at what was killed.
+    check(tally.postFailed <= 12, `${tally.postFailed} POSTs failed`);
+    check(tally.rpcFailed <= 6, `${tally.rpcFailed} gRPC payments failed`);
+    return `${tally.get} GETs, ${tally.post} POSTs (${tally.postFailed} in doubt), ${tally.rpc} gRPC (${tally.rpcFailed} in doubt)`;
+  },
+};
+
+export const bigFailures: Line = {
+  title: '200 KB replies of 503 with one connection per endpoint: 1,000 GETs all end, in-flight 0',
+  async run(context) {
+    const ledger = await Ledger.http(context, await ledgerIdentity(context), 2);
+    await ledger.mode('big');
+    const mesh = await meshClient(context, {
+      upstreams: { ledger: { endpoints: ledger.addresses, calls: { retry: { conditions: ['5xx'] } } } },
+      poolSize: 1,
+    });
+    let ended = 0;
+    let left = 1000;
+    await workers(
+      8,
+      () => left <= 0,
+      async () => {
+        left--;
+        const reply = await mesh.fetch('http://ledger/');
+        await reply.arrayBuffer();
+        ended++;
+        check(reply.status === 503, `status ${reply.status}`);
+      },
+    );
+    await settled(mesh, 'ledger');
+    check(ended >= 1000 && inFlight(mesh, 'ledger') === 0, `${ended} ended`);
+    await mesh.close();
+    return `${ended} ended`;
+  },
+};
+
+function streamOf(bytes: Buffer): RequestInit {
+  const parts = Array.from({ length: Math.ceil(bytes.length / 4096) }, (_, i) =>
+    bytes.subarray(i * 4096, (i + 1) * 4096),
+  );
+  return {
+    method: 'PUT',
+    body: Readable.toWeb(Readable.from(parts)) as ReadableStream,
+    duplex: 'half',
+  } as RequestInit;
+}
+
+export const streamedBodies: Line = {
+  title:
+    'a streamed 48 KiB PUT reset at 20 KB arrives whole elsewhere; 10 MB is not sent again, memory bounded',
+  async run(context) {
+    const ledger = await Ledger.http(context, await ledgerIdentity(context), 2);
+    const [bad, good] = ledger.replicas;
+    if (bad === undefined || good === undefined) throw new Error('two replicas');
+    await ledger.mode('reset:20000', [bad]);
+    const mesh = await meshClient(context, {
+      upstreams: {
+        ledger: { endpoints: ledger.addresses, rules: { outlier: false, balancer: 'round-robin' } },
+      },
+    });
+    const body = Buffer.alloc(48 * 1024, 'inmesh');
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    for (let i = 0; i < 4; i++) {
+      const reply = (await (await mesh.fetch('http://ledger/upload', streamOf(body))).json()) as {
+        readonly length: number;
+        readonly sha256: string;
+      };
+      check(reply.length === body.length && reply.sha256 === sha256, `arrived: ${JSON.stringify(reply)}`);
+    }
+    check((await ledger.seen(bad)).seen > 0, 'the endpoint that resets was never tried');
+    await ledger.mode('reset:5000000');
+    const before = await ledger.total();
+    const rssBefore = process.memoryUsage().rss;
+    const large = Buffer.alloc(10_000_000, 'x');
+    const outcome = await mesh.fetch('http://ledger/upload', streamOf(large)).then(
+      (reply) => `status ${reply.status}`,
+      (error: Error) => String((error.cause as { code?: string } | undefined)?.code),
+    );
+    check(outcome === 'INMESH_ERR_CONNECTION_LOST', `10 MB: ${outcome}`);
+    const sent = (await ledger.total()) - before;
+    check(sent === 1, `10 MB was sent ${sent} times`);
+    const grownMiB = (process.memoryUsage().rss - rssBefore) / 1_048_576;
+    check(grownMiB < 96, `memory grew by ${grownMiB.toFixed(0)} MiB`);
+    await settled(mesh, 'ledger');
+    await mesh.close();
+    return `same SHA-256 4 times; 10 MB sent once`;
+  },
+};
+
+export const boundedRetries: Line = {
+  title:
+    'every endpoint answers 503, 3 attempts on 5xx: 1,000 GETs cause 1,005 to 1,011 requests; recovery without help',
+  async run(context) {
+    const ledger = await Ledger.http(context, await ledgerIdentity(context), 3);
+    await ledger.mode('fail');
+    const mesh = await meshClient(context, {
+      upstreams: { ledger: ledger.addresses },
+      retryOn: '5xx',
+      retries: 2,
+    });
+    let left = 1000;
+    await workers(
+      8,
+      () => left <= 0,
+      async () => {
+        left--;
+        const reply = await mesh.fetch('http://ledger/');
+        await reply.arrayBuffer();
+        check(reply.status === 503, `status ${reply.status}`);
+      },
+    );
+    const total = await ledger.total();
+    check(total >= 1005 && total <= 1011, `${total} requests`);
+    await ledger.mode('ok');
+    let failed = 0;
+    for (let i = 0; i < 200; i++) {
+      const reply = await mesh.fetch('http://ledger/');
+      await reply.arrayBuffer();
+      if (reply.status !== 200) failed++;
+    }
+    check(failed === 0, `${failed} of 200 failed after the recovery`);
+    await settled(mesh, 'ledger');
+    await mesh.close();
+    return `${total} requests; 200 of 200 afterwards`;
+  },
+};
+
+export const fastFailure: Line = {
+  title:
+    'an instantly failing replica gets < 2 % of traffic within 5 s; a stalled one is avoided after its first slow reply',
+  async run(context) {
+    const ledger = await Ledger.http(context, await ledgerIdentity(context), 3);
+    const [bad, other] = ledger.replicas;
+    if (bad === undefined || other === undefined) throw new Error('three replicas');
+    const mesh = await meshClient(context, { upstreams: { ledger: ledger.addresses } });
+    const ask = async (): Promise<void> => {
+      await (await mesh.fetch('http://ledger/')).arrayBuffer();
+    };
+    for (let i = 0; i < 100; i++) await ask();
+    await ledger.mode('fail', [bad]);
+    let isOver = false;
+    const load = workers(8, () => isOver, ask);
+    await sleep(5000);
+    const [badBefore, allBefore] = [(await ledger.seen(bad)).seen, await ledger.total()];
+    await sleep(3000);
+    const [badAfter, allAfter] = [(await ledger.seen(bad)).seen, await ledger.total()];
+    const share = (badAfter - badBefore) / (allAfter - allBefore);
+    check(share < 0.02, `the failing replica gets ${(share * 100).toFixed(1)} %`);
+    // The whole process stops: its event loop would, if it had one.
+    process.kill(other.pid, 'SIGSTOP');
+    await sleep(2000);
+    process.kill(other.pid, 'SIGCONT');
+    await sleep(200);
+    const stalledBefore = (await ledger.seen(other)).seen;
+    const before = await ledger.total();
+    await sleep(1500);
+    const stalled = (await ledger.seen(other)).seen - stalledBefore;
+    const all = (await ledger.total()) - before;
+    isOver = true;
+    await load;
+    check(stalled / all < 0.05, `the stalled replica gets ${((100 * stalled) / all).toFixed(1)} %`);
+    await mesh.close();
+    return `${(share * 100).toFixed(2)} %; after its stall ${((100 * stalled) / all).toFixed(1)} %`;
+  },
+};
+
+export const longStreams: Line = {
+  title:
+    'a 40 s server-sent-events stream and a bidirectional stream survive the defaults; the endpoint is not taken for slow',
+  async run(context) {
+    const who = await ledgerIdentity(context);
+    const grpc = await Ledger.grpc(context, who, 1);
+    const { createServer } = await import('node:https');
+    const { readFileSync } = await import('node:fs');
+    // node:https alone: no part of it is ours.
+    const sse = createServer(
+      {
+        cert: readFileSync(who.cert),
+        key: readFileSync(who.key),
+        ca: readFileSync(who.bundle),
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+      (_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        let count = 0;
+        const timer = setInterval(() => {
+          response.write(`data: ${++count}\n\n`);
+          if (count < 40) return;
+          clearInterval(timer);
+          response.end();
+        }, 1000);
+      },
+    );
+    await new Promise<void>((resolve) => sse.listen(0, '127.0.0.1', resolve));
+    const { port } = sse.address() as { port: number };
+    const mesh = await meshClient(context, {
+      upstreams: {
+        events: { endpoints: `127.0.0.1:${port}`, identity: 'ledger' },
+        payments: { endpoints: grpc.addresses, identity: 'ledger' },
+      },
+    });
+    const client = new Client('mesh:///payments', mesh.grpc.credentials(), mesh.grpc.channelOptions());
+    const bidi = client.makeBidiStreamRequest('/demo.v1.Echo/Bidi', toMessage, (bytes: Buffer) => bytes);
+    let echoed = 0;
+    let status: number | undefined;
+    bidi.on('data', () => echoed++);
+    bidi.on('error', () => {});
+    bidi.on('status', ({ code }: { code: number }) => (status = code));
+    const text = await (async () => {
+      const reply = await mesh.fetch('http://events/');
+      let events = '';
+      for await (const chunk of reply.body ?? []) {
+        events += Buffer.from(chunk as Uint8Array).toString();
+        bidi.write('ping');
+      }
+      return events;
+    })();
+    bidi.end();
+    await until('the end of the bidirectional stream', 5000, () => status !== undefined);
+    const costs = mesh
+      .stats()
+      .clusters.map(({ name, endpoints }) => [name, endpoints[0]?.costMs ?? 0] as const);
+    client.close();
+    await mesh.close();
+    sse.close();
+    check((text.match(/data:/g) ?? []).length === 40, `${text.length} bytes of events`);
+    check(status === 0 && echoed >= 39, `bidi: status ${status}, ${echoed} echoes`);
+    for (const [name, cost] of costs) check(cost < 3000, `${name} is taken for ${cost.toFixed(0)} ms slow`);
+    return `40 events, ${echoed} echoes; ${costs.map(([name, cost]) => `${name} ${cost.toFixed(0)} ms`).join(', ')}`;
+  },
+};
