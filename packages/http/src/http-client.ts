@@ -279,8 +279,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       return { passedThrough: dispatcher.passedThrough };
     },
     async close() {
-      for (const agent of agents) agent.destroy();
-      await dispatcher.close();
+      await Promise.all([dispatcher.close(), ...agents.map((agent) => agent.close())]);
     },
   };
 }

@@ -8,10 +8,12 @@ import {
   cleanHeaders,
   type Fault,
   type Headers,
+  type LocalReply,
   type MeshError,
   type Protocol,
 } from '@inmesh/core';
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
+import { nackHeader } from '@inmesh/resilience';
 import { type CleanTarget, cleanTarget } from './clean-target.js';
 import type { HttpListenerOptions } from './http-contract.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
@@ -25,6 +27,15 @@ type Emit = (event: string, ...args: unknown[]) => boolean;
 interface CleanRequest extends CleanTarget {
   readonly headers: RequestHeaders;
 }
+
+/** To a connection of an older trust epoch: nothing was processed, a new connection will tell who the peer is. */
+const staleReply: LocalReply = {
+  httpStatus: 503,
+  headers: [
+    [nackHeader, '1'],
+    ['retry-after', '0'],
+  ],
+};
 
 /**
  * Stands before every event by which a node:http server hands a request to an application: `request`,
@@ -102,6 +113,10 @@ export class RequestGate {
       this.#onUnknownConnection(request, run);
       return;
     }
+    if (this.#options.tls?.isStale(facts) === true) {
+      sendReply(response, staleReply, true);
+      return;
+    }
     if (this.isDraining && 'shouldKeepAlive' in response) response.shouldKeepAlive = false;
     const clean = this.#clean(request);
     if ('fault' in clean) {
@@ -123,6 +138,10 @@ export class RequestGate {
       return;
     }
     socket.on('error', () => socket.destroy());
+    if (this.#options.tls?.isStale(facts) === true) {
+      sendRawReply(socket, staleReply);
+      return;
+    }
     const clean = event === 'connect' ? this.#cleanConnect(request) : this.#clean(request);
     if ('fault' in clean) {
       this.#refuse(facts, clean);

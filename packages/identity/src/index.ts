@@ -10,6 +10,7 @@ export {
   mintDevSvid,
 } from './dev-identity.js';
 export { clientAlpn, createDialer, type DialerOptions } from './dialer.js';
+export { isRetired } from './expiring-socket.js';
 export { createFileIdentity, type FileIdentityOptions } from './file-identity.js';
 export type { IdentityOrigin, IdentitySnapshot, IdentitySource, TrustBundle, X509Svid } from './identity.js';
 export { type FirstBytes, Sniffer, type SniffLimits } from './sniffer.js';

@@ -14,6 +14,8 @@ export interface TlsFrontEnd {
   accept(socket: Socket, onSecure: OnSecure): void;
   /** Handshakes under way. */
   readonly pendingHandshakes: number;
+  /** Whether a connection was proved under an authority set that has lost a member since: it serves no new call. */
+  isStale(facts: ConnectionFacts): boolean;
   /** Refuses further sockets and cuts the handshakes under way. Established connections stay. */
   close(): void;
 }

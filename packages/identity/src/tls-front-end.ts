@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import { type Logger, MeshError, plainIp, type Runtime } from '@inmesh/core';
+import { type ConnectionFacts, type Logger, MeshError, plainIp, type Runtime } from '@inmesh/core';
 import { securedFacts } from './connection-facts.js';
 import { cutAt } from './expiring-socket.js';
 import type { IdentitySnapshot, IdentitySource } from './identity.js';
@@ -54,6 +54,12 @@ class FrontEnd implements TlsFrontEnd {
 
   get pendingHandshakes(): number {
     return this.#pending;
+  }
+
+  isStale({ peer }: ConnectionFacts): boolean {
+    return (
+      peer !== undefined && this.#snapshot !== undefined && peer.trustEpoch !== this.#snapshot.trustEpoch
+    );
   }
 
   accept(socket: Socket, onSecure: OnSecure): void {
