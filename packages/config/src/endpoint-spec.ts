@@ -38,7 +38,8 @@ function isDnsName(name: string): boolean {
   return nameForm.test(name) && !numericEnd.test(name);
 }
 
-function isPort(port: unknown): boolean {
+/** Whether it is a TCP port that can be connected to. */
+export function isPort(port: unknown): boolean {
   return typeof port === 'number' && Number.isInteger(port) && port >= 1 && port <= 65_535;
 }
 
