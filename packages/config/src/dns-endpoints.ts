@@ -2,7 +2,7 @@ import { lookup as systemLookup, resolveSrv as systemResolveSrv } from 'node:dns
 import { type Endpoint, type Logger, type Runtime, type Watch, WatchSource } from '@inmesh/core';
 import { distinct, fingerprint, type LookupAddress, type SrvRecord } from './dns-answer.js';
 import { DnsName } from './dns-name.js';
-import type { EndpointSpec } from './endpoint-spec.js';
+import { type EndpointSpec, staticEndpoints } from './endpoint-spec.js';
 
 export type { LookupAddress, SrvRecord } from './dns-answer.js';
 
@@ -49,11 +49,7 @@ class SpecEndpoints extends WatchSource<readonly Endpoint[]> implements Endpoint
     const onChange = (): void => this.#publish();
     const parts = { runtime, logger, intervalMs, lookup, resolveSrv, onChange };
     this.#logger = logger;
-    this.#fixed = specs.flatMap((spec) => {
-      if (spec.kind !== 'static') return [];
-      const { kind: _, ...endpoint } = spec;
-      return [Object.freeze(endpoint)];
-    });
+    this.#fixed = staticEndpoints(specs);
     this.#names = specs.flatMap((spec) => (spec.kind === 'static' ? [] : [new DnsName(spec, parts)]));
     this.#publish();
     for (const name of this.#names) name.start();

@@ -114,6 +114,15 @@ export function readEndpoints(
   return Object.freeze(given.map(specOf));
 }
 
+/** The addresses among specs. */
+export function staticEndpoints(specs: readonly EndpointSpec[]): readonly Endpoint[] {
+  return specs.flatMap((spec) => {
+    if (spec.kind !== 'static') return [];
+    const { kind: _, ...endpoint } = spec;
+    return [Object.freeze(endpoint)];
+  });
+}
+
 /** Writes a spec as the environment has it. */
 export function printSpec(spec: EndpointSpec): string {
   if (spec.kind === 'srv') return `${srvPrefix}${spec.name}`;

@@ -1,6 +1,12 @@
 export { parseAllow } from './allow.js';
 export type { OwnScope } from './cluster-names.js';
-export type { DnsSpec, EndpointSpec, SrvSpec, StaticSpec } from './endpoint-spec.js';
+export {
+  type DnsSpec,
+  type EndpointSpec,
+  type SrvSpec,
+  type StaticSpec,
+  staticEndpoints,
+} from './endpoint-spec.js';
 export type { Kind } from './kinds.js';
 export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';

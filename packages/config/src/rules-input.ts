@@ -28,14 +28,16 @@ import {
 type Part<V> = V extends readonly unknown[] | ((...args: never[]) => unknown)
   ? V
   : V extends object
-    ? RulesInput<V>
+    ? string extends keyof V
+      ? V
+      : RulesInput<V>
     : V;
 
 type Off<V> = undefined extends V ? (NonNullable<V> extends boolean ? never : false) : never;
 
 /**
- * A part of rules: what is left out stays as it is; `false` turns off what can be off, such as `outlier`. Lists are
- * replaced as a whole.
+ * A part of rules: what is left out stays as it is; `false` turns off what can be off, such as `outlier`. Lists and
+ * records are replaced as a whole.
  */
 export type RulesInput<T> = { readonly [K in keyof T]?: Part<NonNullable<T[K]>> | Off<T[K]> | undefined };
 
