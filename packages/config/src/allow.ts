@@ -1,6 +1,6 @@
 import { type AuthorizationPolicy, MeshError, type Origin } from '@inmesh/core';
+import type { OwnScope } from './cluster-names.js';
 import { dnsLabel } from './kinds.js';
-import type { OwnScope } from './upstreams.js';
 
 function principalOf(item: string, own: OwnScope): string {
   if (item === '*') return '*';

@@ -1,21 +1,31 @@
 export { parseAllow } from './allow.js';
+export type { OwnScope } from './cluster-names.js';
+export {
+  type DnsSpec,
+  type EndpointSpec,
+  type SrvSpec,
+  type StaticSpec,
+  staticEndpoints,
+} from './endpoint-spec.js';
 export type { Kind } from './kinds.js';
+export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';
+export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';
 export {
   type ConfigSources,
   type MeshSettings,
   type Provenance,
   type ResolvedConfig,
   resolveConfig,
-  type UpstreamOptions,
 } from './resolve.js';
+export type { RouteInput } from './route-input.js';
+export type { RulesInput } from './rules-input.js';
+export type { Setting, SettingKey } from './setting.js';
+export { settings } from './settings.js';
 export {
-  type MeshConfig,
-  renderSettingsMarkdown,
-  type Setting,
-  type SettingKey,
-  type SpecialVariable,
-  settings,
-  specialVariables,
-} from './settings.js';
-export type { OwnScope } from './upstreams.js';
+  printEndpoints,
+  type Upstream,
+  type UpstreamEndpoints,
+  type UpstreamInput,
+  type UpstreamOptions,
+} from './upstream.js';

@@ -1,40 +1,31 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type AuthorizationPolicy,
-  type Cluster,
-  isMeshError,
-  MeshError,
-  type MeshErrorCode,
-} from '@inmesh/core';
+import { type AuthorizationPolicy, MeshError, type MeshErrorCode, type RetryOn } from '@inmesh/core';
 import { parseAllow } from './allow.js';
+import { checkClusterName, type OwnScope } from './cluster-names.js';
 import { isServiceVariable } from './kubernetes.js';
+import type { MeshConfig } from './mesh-config.js';
 import { didYouMean } from './nearest.js';
-import { type MeshConfig, type SettingKey, settings, specialVariables } from './settings.js';
-import {
-  checkClusterName,
-  makeCluster,
-  type OwnScope,
-  parseEndpoints,
-  parseIdentities,
-} from './upstreams.js';
-
-/** An upstream given in code: endpoints alone, or with identities. */
-export type UpstreamOptions =
-  | string
-  | {
-      /** `host:port,…` */
-      readonly endpoints: string;
-      /** `spiffe://…,…`, `account` or `namespace/account`. */
-      readonly identity?: string;
-    };
+import { messageOf, show } from './problems.js';
+import { specialVariables } from './reference.js';
+import { type RouteInput, routesInput } from './route-input.js';
+import type { SettingKey } from './setting.js';
+import { settings } from './settings.js';
+import { isObject } from './shape.js';
+import type { UpstreamOptions } from './upstream.js';
+import { resolveUpstreams } from './upstreams.js';
 
 /** Settings given in code; durations as milliseconds or text. They win over the environment. */
 export type MeshSettings = {
-  readonly [K in SettingKey]?: MeshConfig[K] | (MeshConfig[K] extends number ? string : never) | undefined;
+  readonly [K in SettingKey]?:
+    | MeshConfig[K]
+    | (MeshConfig[K] extends RetryOn | number ? string : never)
+    | undefined;
 } & {
-  /** Upstreams by name. */
+  /** Upstreams by name; field by field they win over the environment. */
   readonly upstreams?: Readonly<Record<string, UpstreamOptions>> | undefined;
+  /** Routes by mesh name; the first that matches counts. A name without routes goes to the upstream of that name. */
+  readonly routes?: Readonly<Record<string, readonly RouteInput[]>> | undefined;
   /** Like `INMESH_ALLOW`. */
   readonly allow?: string | undefined;
 };
@@ -46,7 +37,7 @@ export type Provenance = ReadonlyMap<string, string>;
 export interface ResolvedConfig {
   /** The values. */
   readonly values: MeshConfig;
-  /** Keys of {@link MeshConfig}, `upstreams.<name>` for each upstream. */
+  /** Keys of {@link MeshConfig}, `upstreams.<name>` for each upstream, `routes.<name>` for each name with routes. */
   readonly provenance: Provenance;
 }
 
@@ -58,10 +49,6 @@ export interface ConfigSources {
   readonly code?: MeshSettings | undefined;
   /** Directory whose `package.json` may name the service. */
   readonly cwd: string;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function packageName(cwd: string): string | undefined {
@@ -104,8 +91,18 @@ class Resolver {
       trustDomain: String(this.#values.get('trustDomain')),
     };
     this.#values.set('allow', this.#allow(own));
-    this.#values.set('upstreams', this.#upstreams(own));
-    // Every key of the table and both others were set above, each checked by its kind.
+    this.#values.set(
+      'upstreams',
+      resolveUpstreams({
+        env: this.#sources.env,
+        code: this.#sources.code?.upstreams,
+        own,
+        problems: this.problems,
+        provenance: this.provenance,
+      }),
+    );
+    this.#values.set('routes', this.#routes());
+    // Every key of the table and the three others were set above, each checked by its kind.
     return Object.freeze(Object.fromEntries(this.#values)) as unknown as MeshConfig;
   }
 
@@ -125,7 +122,7 @@ class Resolver {
         `there is no variable ${name}${didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)])}`,
       );
     }
-    const keys = [...settings.map((one) => one.key), 'upstreams', 'allow'];
+    const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow'];
     for (const key of Object.keys(this.#sources.code ?? {})) {
       if (keys.includes(key)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
@@ -149,7 +146,7 @@ class Resolver {
       }
     } catch (error) {
       const shown =
-        inCode === undefined ? `${variable}="${String(inEnv)}"` : `option ${key}: ${JSON.stringify(inCode)}`;
+        inCode === undefined ? `${variable}="${String(inEnv)}"` : `option ${key}: ${show(inCode)}`;
       return this.#problem(`${shown}: ${messageOf(error)}`);
     }
     this.provenance.set(key, 'default');
@@ -190,13 +187,14 @@ class Resolver {
   }
 
   #allow(own: OwnScope): AuthorizationPolicy | undefined {
-    const inCode = this.#sources.code?.allow;
+    const inCode: unknown = this.#sources.code?.allow;
     const text = inCode ?? this.#sources.env['INMESH_ALLOW'];
     this.provenance.set(
       'allow',
       inCode === undefined ? (text === undefined ? 'default' : 'INMESH_ALLOW') : 'code',
     );
     if (text === undefined) return undefined;
+    if (typeof text !== 'string') return this.#problem(`option allow is ${show(text)}; it must be text`);
     try {
       return parseAllow(text, own, inCode === undefined ? 'INMESH_ALLOW' : 'option allow');
     } catch (error) {
@@ -204,58 +202,27 @@ class Resolver {
     }
   }
 
-  #upstreams(own: OwnScope): ReadonlyMap<string, Cluster> {
-    const clusters = new Map<string, Cluster>();
-    const add = (name: string, from: string, endpoints: string, identity: string | undefined): void => {
+  #routes(): ReadonlyMap<string, readonly RouteInput[]> {
+    const found = new Map<string, readonly RouteInput[]>();
+    const routes: unknown = this.#sources.code?.routes;
+    if (routes === undefined) return found;
+    if (!isObject(routes)) {
+      this.#problem(`option routes is ${show(routes)}; it must be an object`);
+      return found;
+    }
+    for (const [name, list] of Object.entries(routes)) {
+      if (list === undefined) continue;
       try {
-        const cluster = makeCluster(
-          checkClusterName(name),
-          parseEndpoints(endpoints),
-          identity === undefined ? undefined : parseIdentities(identity, own),
-          own,
-        );
-        clusters.set(cluster.name, cluster);
-        this.provenance.set(`upstreams.${cluster.name}`, from);
+        checkClusterName(name);
       } catch (error) {
-        this.#problem(`${from}: ${isMeshError(error) ? error.message : messageOf(error)}`);
+        this.#problem(`routes.${name}: ${messageOf(error)}`);
       }
-    };
-    for (const [variable, value] of this.#upstreamVariables()) {
-      if (variable.endsWith('_IDENTITY')) this.#checkIdentityVariable(variable, value);
-      else
-        add(clusterName(variable), variable, value, this.#sources.env[`${variable}_IDENTITY`] || undefined);
+      routesInput(list, `routes.${name}`, this.problems);
+      found.set(name, list as readonly RouteInput[]);
+      this.provenance.set(`routes.${name}`, 'code');
     }
-    for (const [name, value] of Object.entries(this.#sources.code?.upstreams ?? {})) {
-      if (typeof value === 'string') add(name, 'code', value, undefined);
-      else add(name, 'code', value.endpoints, value.identity);
-    }
-    return clusters;
+    return found;
   }
-
-  #upstreamVariables(): readonly (readonly [string, string])[] {
-    return Object.entries(this.#sources.env).flatMap(([name, value]) =>
-      value !== undefined &&
-      value !== '' &&
-      /^INMESH_UPSTREAM_[A-Z0-9]/.test(name) &&
-      !isServiceVariable(name, value)
-        ? [[name, value] as const]
-        : [],
-    );
-  }
-
-  #checkIdentityVariable(variable: string, value: string): void {
-    const base = variable.slice(0, -'_IDENTITY'.length);
-    if (/:\d{1,5}(?:,|$)/.test(value) && !value.includes('://')) {
-      this.#problem(
-        `${variable} holds endpoints, but a variable that ends in _IDENTITY names the identity of ${base}; a service whose own name ends in "-identity" is written in code: upstreams: { "${clusterName(variable)}": "${value}" }`,
-      );
-    } else if (!this.#sources.env[base])
-      this.#problem(`${variable} names an identity, but ${base} is not set`);
-  }
-}
-
-function clusterName(variable: string): string {
-  return variable.slice('INMESH_UPSTREAM_'.length).toLowerCase().replaceAll('__', '.').replaceAll('_', '-');
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { AuthorizationPolicy, Cluster, MtlsMode } from '@inmesh/core';
 import {
   choice,
   dnsLabel,
@@ -6,119 +5,12 @@ import {
   filePath,
   flag,
   integer,
-  type Kind,
   labelsKind,
   pathsKind,
   trustDomainKind,
 } from './kinds.js';
-
-/** Everything that is configured, after defaults. Frozen. Durations in milliseconds. */
-export interface MeshConfig {
-  /** Own service name. */
-  readonly serviceName: string;
-  /** Own namespace. */
-  readonly namespace: string;
-  /** Own trust domain. */
-  readonly trustDomain: string;
-  /** Labels that policies select this workload by. */
-  readonly labels: Readonly<Record<string, string>>;
-  /** What listeners accept. */
-  readonly mtls: MtlsMode;
-  /** Where the identity comes from; `auto`: files if configured, else the dev CA. */
-  readonly identity: 'auto' | 'dev' | 'files';
-  /** PEM certificate chain. */
-  readonly certFile: string | undefined;
-  /** PEM private key. */
-  readonly keyFile: string | undefined;
-  /** PEM trust bundle. */
-  readonly caFile: string | undefined;
-  /** Base directory of the dev CA. */
-  readonly devCaDir: string | undefined;
-  /** Life of certificates of the dev CA. */
-  readonly devCaTtl: number;
-  /** Longest wait for an identity at start. */
-  readonly startupTimeout: number;
-  /** Clusters by name. */
-  readonly upstreams: ReadonlyMap<string, Cluster>;
-  /** The ALLOW policy of `INMESH_ALLOW`. */
-  readonly allow: AuthorizationPolicy | undefined;
-  /** What happens to a call where no ALLOW policy applies. */
-  readonly authzDefault: 'allow' | 'deny';
-  /** Directory of policies. */
-  readonly policyDir: string | undefined;
-  /** How request paths are normalized. */
-  readonly pathNormalization:
-    | 'NONE'
-    | 'BASE'
-    | 'MERGE_SLASHES'
-    | 'DECODE_AND_MERGE_SLASHES'
-    | 'REJECT_ESCAPED_SLASHES';
-  /** Paths that a GET without TLS reaches although `mtls` is strict. */
-  readonly probePaths: readonly string[];
-  /** Longest wait for the first byte of a connection. */
-  readonly sniffTimeout: number;
-  /** Longest TLS handshake. */
-  readonly handshakeTimeout: number;
-  /** Longest wait for the head of a request. */
-  readonly headersTimeout: number;
-  /** Longest wait for an outbound connection, TLS included. */
-  readonly connectTimeout: number;
-  /** Connections of a listener. */
-  readonly maxConnections: number;
-  /** Handshakes under way of a listener. */
-  readonly maxHandshakes: number;
-  /** Connections to one endpoint. */
-  readonly poolSize: number;
-  /** Whether plain HTTP over HTTP/2 reaches the application. */
-  readonly http2: boolean;
-  /** How long a closing listener still accepts. */
-  readonly drainDelay: number;
-  /** How long calls in flight may take to end when closing. */
-  readonly drainTimeout: number;
-  /** What is logged. */
-  readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'off';
-}
-
-/** Keys of {@link MeshConfig} that one variable sets. */
-export type SettingKey = Exclude<keyof MeshConfig, 'upstreams' | 'allow'>;
-
-/** One setting. */
-export interface Setting<K extends SettingKey = SettingKey> {
-  /** Name in code. */
-  readonly key: K;
-  /** Name in the environment. */
-  readonly variable: string;
-  /** How it is written. */
-  readonly kind: Kind<NonNullable<MeshConfig[K]>>;
-  /** Default; `undefined` where there is none or it depends on others. */
-  readonly fallback: MeshConfig[K] | undefined;
-  /** Default as text for the reference. */
-  readonly fallbackText: string;
-  /** Whether an empty variable is an error and not the same as none: it guards something. */
-  readonly isGuard: boolean;
-  /** One sentence for the reference. */
-  readonly text: string;
-}
-
-function setting<K extends SettingKey>(
-  key: K,
-  variable: string,
-  kind: Kind<NonNullable<MeshConfig[K]>>,
-  fallback: MeshConfig[K] | undefined,
-  text: string,
-  more: { readonly fallbackText?: string; readonly isGuard?: boolean } = {},
-): Setting<K> {
-  const printed = fallback === undefined ? '' : kind.print(fallback);
-  return {
-    key,
-    variable: `INMESH_${variable}`,
-    kind,
-    fallback,
-    fallbackText: more.fallbackText ?? printed,
-    isGuard: more.isGuard ?? false,
-    text,
-  };
-}
+import { type Setting, setting } from './setting.js';
+import { trafficSettings } from './traffic-settings.js';
 
 const hourMs = 3_600_000;
 const guard = { isGuard: true } as const;
@@ -250,6 +142,7 @@ export const settings = Object.freeze([
     64,
     'Connections to one endpoint; further requests wait.',
   ),
+  ...trafficSettings,
   setting(
     'http2',
     'HTTP2',
@@ -279,57 +172,3 @@ export const settings = Object.freeze([
     'What is written to stderr, as JSON lines.',
   ),
 ] as const satisfies readonly Setting[]) as readonly Setting[];
-
-/** A variable that is not a plain setting. */
-export interface SpecialVariable {
-  /** Its name, with a placeholder. */
-  readonly variable: string;
-  /** How it is written. */
-  readonly kind: string;
-  /** One sentence for the reference. */
-  readonly text: string;
-}
-
-/** Variables that are not plain settings, for the reference. */
-export const specialVariables: readonly SpecialVariable[] = Object.freeze([
-  {
-    variable: 'INMESH_UPSTREAM_<NAME>',
-    kind: '`host:port,…`',
-    text: 'Endpoints of the service NAME; `_` stands for `-`, `__` separates a namespace: `INMESH_UPSTREAM_ORDER_DB__BILLING` is `order-db.billing`.',
-  },
-  {
-    variable: 'INMESH_UPSTREAM_<NAME>_IDENTITY',
-    kind: '`spiffe://…,…` or `account` or `namespace/account`',
-    text: 'Identities that the endpoints of NAME may have. Default: `spiffe://<trust domain>/ns/<namespace>/sa/<name>`.',
-  },
-  {
-    variable: 'INMESH_ALLOW',
-    kind: '`account`, `namespace/account`, `spiffe://…`, `*`; separated by commas',
-    text: 'Callers that are allowed: one more ALLOW policy.',
-  },
-]);
-
-/** The tables of `docs/reference/configuration.md`. */
-export function renderSettingsMarkdown(): string {
-  const cell = (text: string): string => text.replaceAll('|', '\\|');
-  const rows = settings.map(({ variable, key, kind, fallbackText, text }) => {
-    const shown =
-      fallbackText.includes('`') || fallbackText === 'none' || fallbackText === ''
-        ? fallbackText
-        : `\`${fallbackText}\``;
-    return `| \`${variable}\` | \`${key}\` | ${cell(kind.name)} | ${shown} | ${cell(text)} |`;
-  });
-  const special = specialVariables.map(
-    ({ variable, kind, text }) => `| \`${variable}\` | ${cell(kind)} | ${cell(text)} |`,
-  );
-  return [
-    '| Variable | In code | Values | Default | Meaning |',
-    '|---|---|---|---|---|',
-    ...rows,
-    '',
-    '| Variable | Values | Meaning |',
-    '|---|---|---|',
-    ...special,
-    '',
-  ].join('\n');
-}

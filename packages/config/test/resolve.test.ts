@@ -84,41 +84,6 @@ describe('configuration', () => {
     expect(fault({ INMESH_WEB_PORT: '80' }).code).toBe('INMESH_ERR_CONFIG_UNKNOWN');
   });
 
-  it('reads upstreams, their namespaces and identities', () => {
-    const { upstreams } = resolve(
-      {
-        INMESH_UPSTREAM_ORDER_DB__BILLING: '10.0.0.1:1,[::1]:2',
-        INMESH_UPSTREAM_CART: 'h:1',
-        INMESH_UPSTREAM_CART_IDENTITY: 'spiffe://other/x,shop/cart',
-      },
-      { upstreams: { 'my-identity': 'h:3' } },
-    ).values;
-    expect(upstreams.get('order-db.billing')).toMatchObject({
-      endpoints: [
-        { host: '10.0.0.1', port: 1 },
-        { host: '::1', port: 2 },
-      ],
-    });
-    const ids = (name: string): unknown => upstreams.get(name)?.identities.map((id) => id.uri);
-    expect(ids('order-db.billing')).toEqual(['spiffe://dev.local/ns/billing/sa/order-db']);
-    expect(ids('cart')).toEqual(['spiffe://other/x', 'spiffe://dev.local/ns/shop/sa/cart']);
-    expect(ids('my-identity')).toEqual(['spiffe://dev.local/ns/default/sa/my-identity']);
-  });
-
-  it('tells how to write a service whose name ends in -identity', () => {
-    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'h:1' }).message).toContain(
-      'upstreams: { "my-identity": "h:1" }',
-    );
-    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'web' }).message).toContain('INMESH_UPSTREAM_MY is not set');
-  });
-
-  it.each(['orders', 'h:0', 'h:65536', 'http://h:1', '::1:80', ',', 'a b:1'])(
-    'refuses the endpoint %s',
-    (value) => {
-      expect(fault({ INMESH_UPSTREAM_X: value }).message).toContain('INMESH_UPSTREAM_X');
-    },
-  );
-
   it('makes one ALLOW policy of INMESH_ALLOW', () => {
     const { allow } = resolve({ INMESH_ALLOW: 'storefront, billing/*, spiffe://x/y' }).values;
     expect(allow?.rules[0]?.from?.[0]?.principals).toEqual([

@@ -37,6 +37,7 @@ export type {
   PolicyRule,
   PolicySource,
 } from './policy.js';
+export { defaultRetryConditions, parseRetryOn, type RetryOn, retryConditions } from './retry-on.js';
 export { createTimer, type Runtime, sleepOn, type Timer } from './runtime.js';
 export {
   type Cluster,

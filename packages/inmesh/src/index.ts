@@ -1,3 +1,4 @@
+export type { RouteInput, RulesInput, UpstreamInput } from '@inmesh/config';
 export {
   type Call,
   type CallEnd,

@@ -10,34 +10,8 @@ const grpcConditions: ReadonlyMap<RetryCondition, number> = new Map([
   ['unavailable', 14],
 ]);
 
-/** Every condition, for configuration. */
-export const retryConditions: readonly RetryCondition[] = Object.freeze([
-  '5xx',
-  'gateway-error',
-  'reset',
-  'reset-before-request',
-  'connect-failure',
-  'refused-stream',
-  'retriable-4xx',
-  'retriable-status-codes',
-  'retriable-headers',
-  'envoy-ratelimited',
-  'cancelled',
-  'deadline-exceeded',
-  'internal',
-  'resource-exhausted',
-  'unavailable',
-]);
-
-/** Istio's current default, and `reset`, which holds for idempotent calls only. */
-export const defaultRetryConditions: readonly RetryCondition[] = Object.freeze([
-  'connect-failure',
-  'refused-stream',
-  'unavailable',
-  'cancelled',
-  'reset',
-  'retriable-status-codes',
-]);
+// Configuration needs the names too, and does not know this package.
+export { defaultRetryConditions, parseRetryOn, type RetryOn, retryConditions } from '@inmesh/core';
 
 /** Retry rules in the form the driver asks. */
 export class RetryPredicate {
@@ -95,39 +69,6 @@ export class RetryPredicate {
   names(httpStatus: number): boolean {
     return this.#statusCodes.has(httpStatus);
   }
-}
-
-const conditionSet: ReadonlySet<string> = new Set(retryConditions);
-
-/** What a `retry_on` text names. */
-export interface RetryOn {
-  /** Conditions. */
-  readonly conditions: readonly RetryCondition[];
-  /** Numbers among them: HTTP statuses, which imply `retriable-status-codes`. Istio. */
-  readonly statusCodes: readonly number[];
-}
-
-/**
- * Reads `retryOn` as Istio does: conditions and HTTP statuses, separated by commas.
- *
- * @throws Error naming the word that is neither.
- */
-export function parseRetryOn(text: string): RetryOn {
-  const conditions = new Set<RetryCondition>();
-  const statusCodes = new Set<number>();
-  for (const word of text
-    .split(',')
-    .map((one) => one.trim())
-    .filter((one) => one !== '')) {
-    if (/^\d+$/.test(word)) {
-      const status = Number(word);
-      if (status < 100 || status > 599) throw new Error(`${word} is no HTTP status`);
-      statusCodes.add(status);
-      conditions.add('retriable-status-codes');
-    } else if (conditionSet.has(word)) conditions.add(word as RetryCondition);
-    else throw new Error(`"${word}" is no retry condition; there are ${retryConditions.join(', ')}`);
-  }
-  return { conditions: [...conditions], statusCodes: [...statusCodes] };
 }
 
 const idempotentMethods: ReadonlySet<string> = new Set([

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type ResolvedConfig, resolveConfig, settings } from '@inmesh/config';
+import { printEndpoints, type ResolvedConfig, resolveConfig, settings } from '@inmesh/config';
 import type { Command } from '../command.js';
 
 interface Row {
@@ -18,10 +18,10 @@ function rows({ values, provenance }: ResolvedConfig): readonly Row[] {
     };
   });
   const clusters = [...values.upstreams.values()].map(
-    ({ name, endpoints, identities }): Row => ({
-      setting: `upstreams.${name}`,
-      value: `${endpoints.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')} as ${identities.map((id) => id.uri).join(',')}`,
-      from: provenance.get(`upstreams.${name}`) ?? '',
+    (upstream): Row => ({
+      setting: `upstreams.${upstream.name}`,
+      value: `${printEndpoints(upstream)} as ${upstream.identities.map((id) => id.uri).join(',')}`,
+      from: provenance.get(`upstreams.${upstream.name}`) ?? '',
     }),
   );
   const allow: Row = {

@@ -1,0 +1,23 @@
+import { inspect } from 'node:util';
+
+/** What an error says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A value given in code, short, for messages; never fails, whatever it is. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 200));
+  try {
+    return inspect(value, {
+      depth: 1,
+      breakLength: Number.POSITIVE_INFINITY,
+      maxArrayLength: 5,
+      maxStringLength: 80,
+      customInspect: false,
+      getters: false,
+    }).slice(0, 200);
+  } catch {
+    return typeof value;
+  }
+}

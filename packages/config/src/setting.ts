@@ -1,0 +1,44 @@
+import type { Kind } from './kinds.js';
+import type { MeshConfig } from './mesh-config.js';
+
+/** Keys of {@link MeshConfig} that one variable sets. */
+export type SettingKey = Exclude<keyof MeshConfig, 'upstreams' | 'routes' | 'allow'>;
+
+/** One setting. */
+export interface Setting<K extends SettingKey = SettingKey> {
+  /** Name in code. */
+  readonly key: K;
+  /** Name in the environment. */
+  readonly variable: string;
+  /** How it is written. */
+  readonly kind: Kind<NonNullable<MeshConfig[K]>>;
+  /** Default; `undefined` where there is none or it depends on others. */
+  readonly fallback: MeshConfig[K] | undefined;
+  /** Default as text for the reference. */
+  readonly fallbackText: string;
+  /** Whether an empty variable is an error and not the same as none: it guards something. */
+  readonly isGuard: boolean;
+  /** One sentence for the reference. */
+  readonly text: string;
+}
+
+/** Makes a row of the table. */
+export function setting<K extends SettingKey>(
+  key: K,
+  variable: string,
+  kind: Kind<NonNullable<MeshConfig[K]>>,
+  fallback: MeshConfig[K] | undefined,
+  text: string,
+  more: { readonly fallbackText?: string; readonly isGuard?: boolean } = {},
+): Setting<K> {
+  const printed = fallback === undefined ? '' : kind.print(fallback);
+  return {
+    key,
+    variable: `INMESH_${variable}`,
+    kind,
+    fallback,
+    fallbackText: more.fallbackText ?? printed,
+    isGuard: more.isGuard ?? false,
+    text,
+  };
+}

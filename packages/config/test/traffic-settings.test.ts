@@ -1,0 +1,145 @@
+import type { MeshError } from '@inmesh/core';
+import { describe, expect, it } from 'vitest';
+import { type MeshConfig, type MeshSettings, resolveConfig, settings } from '../src/index.js';
+
+const resolve = (env: Record<string, string>, code?: MeshSettings): MeshConfig =>
+  resolveConfig({ env: { INMESH_SERVICE_NAME: 'web', ...env }, code, cwd: '/nonexistent' }).values;
+const fault = (env: Record<string, string>, code?: unknown): MeshError => {
+  try {
+    resolve(env, code as MeshSettings);
+  } catch (error) {
+    return error as MeshError;
+  }
+  throw new Error('nothing was refused');
+};
+
+describe('settings of outbound calls', () => {
+  it('have defaults', () => {
+    expect(resolve({})).toMatchObject({
+      timeout: 15_000,
+      deadline: 0,
+      retries: 2,
+      perTryTimeout: 0,
+      balancer: 'peak-ewma',
+      clusterMaxConnections: 1024,
+      clusterMaxPending: 1024,
+      clusterMaxRequests: 1024,
+      locality: undefined,
+      dnsInterval: 30_000,
+    });
+  });
+
+  it('are read from the environment', () => {
+    expect(
+      resolve({
+        INMESH_TIMEOUT: '0',
+        INMESH_DEADLINE: '2s',
+        INMESH_RETRIES: '0',
+        INMESH_RETRY_ON: 'reset, 503,unavailable,503',
+        INMESH_PER_TRY_TIMEOUT: '250ms',
+        INMESH_BALANCER: 'round-robin',
+        INMESH_CLUSTER_MAX_PENDING: '0',
+        INMESH_LOCALITY: 'eu-1/a',
+        INMESH_DNS_INTERVAL: '5s',
+      }),
+    ).toMatchObject({
+      timeout: 0,
+      deadline: 2000,
+      retries: 0,
+      retryOn: { conditions: ['reset', 'retriable-status-codes', 'unavailable'], statusCodes: [503] },
+      perTryTimeout: 250,
+      balancer: 'round-robin',
+      clusterMaxPending: 0,
+      locality: 'eu-1/a',
+      dnsInterval: 5000,
+    });
+  });
+
+  it('are read from code, as text or as values', () => {
+    expect(resolve({}, { timeout: '1m', deadline: 5, retries: 3, retryOn: '5xx' })).toMatchObject({
+      timeout: 60_000,
+      deadline: 5,
+      retries: 3,
+      retryOn: { conditions: ['5xx'], statusCodes: [] },
+    });
+    expect(resolve({}, { retryOn: { conditions: ['reset'], statusCodes: [502] } }).retryOn).toEqual({
+      conditions: ['reset', 'retriable-status-codes'],
+      statusCodes: [502],
+    });
+  });
+
+  it('print what they parse', () => {
+    const values = resolve({});
+    for (const { key, kind } of settings) {
+      const value = values[key];
+      if (value === undefined || key === 'labels' || key === 'probePaths') continue;
+      const { print, parse } = kind as { print(value: unknown): string; parse(text: string): unknown };
+      expect([key, parse(print(value))]).toEqual([key, value]);
+    }
+  });
+
+  it.each([
+    ['INMESH_TIMEOUT', '15', 'must be a duration such as 250ms, 2s, 1m or 1h, or 0 for none'],
+    ['INMESH_TIMEOUT', '0.1ms', 'must be from 1ms to 24h, or 0 for none'],
+    ['INMESH_DEADLINE', '-1s', 'must be a duration'],
+    ['INMESH_DEADLINE', '25h', 'must be from 1ms to 24h, or 0 for none'],
+    ['INMESH_RETRIES', '10', 'must be a whole number from 0 to 9'],
+    ['INMESH_RETRIES', '1.5', 'must be a whole number from 0 to 9'],
+    ['INMESH_RETRY_ON', 'reset,conect-failure', '"conect-failure" is no retry condition; there are 5xx'],
+    ['INMESH_RETRY_ON', '100', '100 is no HTTP status from 200 to 599'],
+    ['INMESH_BALANCER', 'maglev', 'must be one of peak-ewma, least-request, round-robin, random'],
+    ['INMESH_CLUSTER_MAX_REQUESTS', '0', 'must be a whole number from 1 to 4294967295'],
+    ['INMESH_LOCALITY', 'a/b/c/d', 'must be region, region/zone or region/zone/subzone'],
+    ['INMESH_DNS_INTERVAL', '0s', 'must be from 1s to 24h'],
+  ])('refuse %s=%s with what is allowed', (variable, text, message) => {
+    expect(fault({ [variable]: text }).message).toContain(`${variable}="${text}": ${message}`);
+  });
+
+  it.each([1n, Symbol('x'), () => {}, { a: 1n }, Number.NaN, [[]]])(
+    'refuse the value %o in code with an error of ours',
+    (value) => {
+      for (const key of ['timeout', 'retries', 'retryOn', 'balancer', 'locality', 'upstreams', 'routes'])
+        expect([key, fault({}, { [key]: value }).code]).toEqual([
+          key,
+          expect.stringMatching(/^INMESH_ERR_CONFIG_/),
+        ]);
+    },
+  );
+});
+
+describe('routes in code', () => {
+  it('are kept as they are', () => {
+    const list = [{ matches: [{ path: { segments: '/v1' } }], rules: { headTimeoutMs: 1 } }];
+    expect(resolve({}, { routes: { orders: list } }).routes.get('orders')).toBe(list);
+  });
+
+  it('are checked by name and type, all at once', () => {
+    const { message } = fault(
+      {},
+      {
+        routes: {
+          Orders: [],
+          orders: [
+            { match: [], action: { kind: 'froward', backends: [] } },
+            { matches: [{ methods: ['get'], path: { prefix: 'v1' } }], action: { kind: 'forward' } },
+            { action: { kind: 'redirect', status: 300, path: '/a\r\nx: y' } },
+            { request: { set: { 'a b': 'x', c: 'd\n' } }, rules: { retries: 1 } },
+          ],
+        },
+      },
+    );
+    expect(message.split('\n')).toEqual([
+      expect.stringContaining('routes.Orders: must be a DNS label'),
+      'routes.orders[0] has no "match"; did you mean matches?',
+      'routes.orders[0].action.kind is "froward"; it must be one of forward, redirect, direct',
+      'routes.orders[1].matches[0].methods[0] is "get"; it must be a method in capitals, such as GET',
+      'routes.orders[1].matches[0].path.prefix is "v1"; it must be a path that begins with "/"',
+      'routes.orders[1].action needs "backends"',
+      'routes.orders[2].action.status is 300; it must be one of 301, 302, 303, 307, 308',
+      expect.stringContaining('routes.orders[2].action.path is "/a\\r\\nx: y"'),
+      'a name in routes.orders[3].request.set is "a b"; it must be the name of a header',
+      expect.stringContaining('routes.orders[3].request.set["c"] is "d\\n"'),
+      'routes.orders[3].rules has no "retries"',
+    ]);
+  });
+});

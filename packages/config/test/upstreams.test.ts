@@ -1,0 +1,174 @@
+import { type Endpoint, type MeshError, WatchSource } from '@inmesh/core';
+import { describe, expect, it } from 'vitest';
+import { type MeshSettings, printEndpoints, type ResolvedConfig, resolveConfig } from '../src/index.js';
+
+const resolve = (env: Record<string, string>, code?: MeshSettings): ResolvedConfig =>
+  resolveConfig({ env: { INMESH_SERVICE_NAME: 'web', ...env }, code, cwd: '/nonexistent' });
+const fault = (env: Record<string, string>, code?: unknown): MeshError => {
+  try {
+    resolve(env, code as MeshSettings);
+  } catch (error) {
+    return error as MeshError;
+  }
+  throw new Error('nothing was refused');
+};
+const specsOf = (text: string): unknown =>
+  resolve({ INMESH_UPSTREAM_X: text }).values.upstreams.get('x')?.endpoints;
+
+describe('upstreams', () => {
+  it('reads names, namespaces and identities', () => {
+    const { upstreams } = resolve(
+      {
+        INMESH_UPSTREAM_ORDER_DB__BILLING: 'h:1',
+        INMESH_UPSTREAM_CART: 'h:1',
+        INMESH_UPSTREAM_CART_IDENTITY: 'spiffe://other/x,shop/cart',
+      },
+      { upstreams: { 'my-identity': 'h:3' } },
+    ).values;
+    const ids = (name: string): unknown => upstreams.get(name)?.identities.map((id) => id.uri);
+    expect(ids('order-db.billing')).toEqual(['spiffe://dev.local/ns/billing/sa/order-db']);
+    expect(ids('cart')).toEqual(['spiffe://other/x', 'spiffe://dev.local/ns/shop/sa/cart']);
+    expect(ids('my-identity')).toEqual(['spiffe://dev.local/ns/default/sa/my-identity']);
+  });
+
+  it('tells addresses, names and SRV names apart', () => {
+    expect(specsOf('10.0.0.1:1,[::1]:2, h-1.example.:3,dns+h:4,dnssrv+_http._tcp.h')).toEqual({
+      kind: 'specs',
+      specs: [
+        { kind: 'static', host: '10.0.0.1', port: 1 },
+        { kind: 'static', host: '::1', port: 2 },
+        { kind: 'dns', host: 'h-1.example.', port: 3 },
+        { kind: 'dns', host: 'h', port: 4 },
+        { kind: 'srv', name: '_http._tcp.h' },
+      ],
+    });
+  });
+
+  it.each([
+    'orders',
+    'h:0',
+    'h:65536',
+    'http://h:1',
+    '::1:80',
+    '[h]:1',
+    '[1.2.3.4]:1',
+    'a b:1',
+    '1.2.3:1',
+    '010.0.0.1:1',
+    '300.1.1.1:1',
+    'a..b:1',
+    `${'a'.repeat(64)}:1`,
+    'dnssrv+',
+    'dnssrv+_http._tcp.h:1',
+    'dnssrvnoa+_http._tcp.h',
+  ])('refuses the endpoint %s with its text and what is allowed', (value) => {
+    expect(fault({ INMESH_UPSTREAM_X: value }).message).toBe(
+      `INMESH_UPSTREAM_X: "${value}" is neither host:port nor dnssrv+_service._proto.name`,
+    );
+  });
+
+  it('refuses a list without endpoints', () => {
+    expect(fault({ INMESH_UPSTREAM_X: ' , ' }).message).toBe('INMESH_UPSTREAM_X: names no endpoint');
+    expect(fault({}, { upstreams: { x: { endpoints: [] } } }).message).toBe(
+      'upstreams.x.endpoints names no endpoint',
+    );
+    expect(fault({}, { upstreams: { x: { rules: {} } } }).message).toContain('upstreams.x has no endpoints');
+  });
+
+  it('takes endpoints as objects, and a source of your own', () => {
+    const watch = new WatchSource<readonly Endpoint[]>();
+    const { upstreams } = resolve(
+      {},
+      {
+        upstreams: {
+          a: { endpoints: [{ host: 'h', port: 1, weight: 2, priority: 1, locality: 'r/z' }] },
+          b: { endpoints: watch },
+        },
+      },
+    ).values;
+    expect(upstreams.get('a')?.endpoints).toEqual({
+      kind: 'specs',
+      specs: [{ kind: 'dns', host: 'h', port: 1, weight: 2, priority: 1, locality: 'r/z' }],
+    });
+    expect(upstreams.get('b')?.endpoints).toEqual({ kind: 'watch', watch });
+    expect([...upstreams.values()].map(printEndpoints)).toEqual(['h:1', 'a source in code']);
+  });
+
+  it.each([
+    [{ host: 'h' }, 'upstreams.x.endpoints[0] needs "port"'],
+    [{ host: 'h', port: 1, wieght: 1 }, 'upstreams.x.endpoints[0] has no "wieght"; did you mean weight?'],
+    [{ host: 'h h', port: 1 }, 'upstreams.x.endpoints[0].host is "h h"'],
+    [{ host: 'h', port: 1, weight: -1 }, 'upstreams.x.endpoints[0].weight is -1'],
+    [{ host: 'h', port: 1, priority: 0.5 }, 'upstreams.x.endpoints[0].priority is 0.5'],
+    [{ host: 'h', port: 1, locality: 'a/b/c/d' }, 'upstreams.x.endpoints[0].locality is "a/b/c/d"'],
+    [{ host: 'h', port: 1, weight: 0 }, 'the weights of upstreams.x.endpoints sum to 0'],
+  ])('refuses the endpoint object %j', (endpoint, message) => {
+    expect(fault({}, { upstreams: { x: { endpoints: [endpoint] } } }).message).toContain(message);
+  });
+
+  it('lets code win field by field, and says where each came from', () => {
+    const { values, provenance } = resolve(
+      {
+        INMESH_UPSTREAM_A: 'h:1',
+        INMESH_UPSTREAM_A_IDENTITY: 'x',
+        INMESH_UPSTREAM_B: 'h:1',
+        INMESH_UPSTREAM_C: 'h:1',
+        INMESH_UPSTREAM_D_IDENTITY: 'y',
+      },
+      { upstreams: { a: { rules: { outlier: false } }, b: 'h:2', d: 'h:4' } },
+    );
+    const shown = [...values.upstreams.values()].map((one) => [
+      one.name,
+      printEndpoints(one),
+      one.identities[0]?.serviceAccount,
+      provenance.get(`upstreams.${one.name}`),
+    ]);
+    expect(shown).toEqual([
+      ['a', 'h:1', 'x', 'INMESH_UPSTREAM_A and code'],
+      ['b', 'h:2', 'b', 'code'],
+      ['c', 'h:1', 'c', 'INMESH_UPSTREAM_C'],
+      ['d', 'h:4', 'y', 'code'],
+    ]);
+    expect(values.upstreams.get('a')?.rules).toEqual({ outlier: false });
+  });
+
+  it('names every wrong key and type of the rules at once', () => {
+    const { message } = fault(
+      { INMESH_UPSTREAM_Y: 'nonsense' },
+      {
+        upstreams: {
+          x: {
+            endpoints: 'h:1',
+            rules: { outlier: { intervalMS: 1 }, slowStart: true, balancer: 'maglev' },
+            calls: { retry: { maxAttempts: '3', conditions: ['5xxx'], backoff: 5 }, timeout: 1 },
+            rule: {},
+          },
+        },
+      },
+    );
+    expect(message.split('\n')).toEqual([
+      'upstreams.x.rules.outlier has no "intervalMS"; did you mean intervalMs?',
+      'upstreams.x.rules.slowStart is true; it must be an object',
+      expect.stringContaining('upstreams.x.rules.balancer is "maglev"; it must be one of peak-ewma'),
+      'upstreams.x.calls.retry.maxAttempts is "3"; it must be a number',
+      expect.stringContaining('upstreams.x.calls.retry.conditions[0] is "5xxx"; it must be one of 5xx'),
+      'upstreams.x.calls.retry.backoff is 5; it must be an object',
+      'upstreams.x.calls has no "timeout"; did you mean timeoutMs?',
+      'upstreams.x has no "rule"; did you mean rules?',
+      'INMESH_UPSTREAM_Y: "nonsense" is neither host:port nor dnssrv+_service._proto.name',
+    ]);
+  });
+
+  it('tells how to write a service whose name ends in -identity', () => {
+    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'h:1' }).message).toContain(
+      'upstreams: { "my-identity": "h:1" }',
+    );
+    expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'web' }).message).toContain('INMESH_UPSTREAM_MY is not set');
+  });
+
+  it('refuses two variables for one upstream', () => {
+    expect(fault({ INMESH_UPSTREAM_Orders: 'h:1', INMESH_UPSTREAM_ORDERS: 'h:2' }).message).toBe(
+      'INMESH_UPSTREAM_Orders and INMESH_UPSTREAM_ORDERS both say orders',
+    );
+  });
+});

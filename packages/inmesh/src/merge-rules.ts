@@ -1,0 +1,74 @@
+import type { RulesInput } from '@inmesh/config';
+import type { BackoffRules, ClusterRules, RetryConcurrencyRules, RetryRules, RouteRules } from '@inmesh/core';
+import { defaultOutlierRules, recoveryRamp } from '@inmesh/resilience';
+
+/** Envoy's. */
+const defaultRetryConcurrency: RetryConcurrencyRules = Object.freeze({ budgetPercent: 20, minRetries: 3 });
+/** Envoy's: bounds of waits are at most ten times the first. */
+const defaultBackoff: BackoffRules = Object.freeze({ baseMs: 25, maxMs: 250 });
+const maxToBase = 10;
+
+type Fields<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
+/** `base` with what `part` says; `undefined` says nothing. */
+function overlay<T extends object>(base: T, part: Fields<T> = {}): T {
+  const given = Object.entries(part).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? base : Object.freeze({ ...base, ...Object.fromEntries<unknown>(given) });
+}
+
+/** The same for what can be off: `false` turns it off, and a part turns it on. */
+function overlayOptional<T extends object>(
+  base: T | undefined,
+  fallback: T,
+  part: Fields<T> | false | undefined,
+): T | undefined {
+  if (part === undefined) return base;
+  return part === false ? undefined : overlay(base ?? fallback, part);
+}
+
+function mergeBackoff(
+  base: RetryRules['backoff'],
+  part: RulesInput<RetryRules>['backoff'],
+): RetryRules['backoff'] {
+  if (part === undefined) return base;
+  if (typeof part === 'function') return part;
+  const { baseMs, maxMs } = part;
+  const before = typeof base === 'function' ? defaultBackoff : base;
+  return baseMs === undefined
+    ? overlay(before, { maxMs })
+    : Object.freeze({ baseMs, maxMs: maxMs ?? baseMs * maxToBase });
+}
+
+function mergeRetryRules(base: RetryRules, part: RulesInput<RetryRules> = {}): RetryRules {
+  const { backoff, ...plain } = part;
+  return overlay<RetryRules>(base, {
+    ...plain,
+    backoff: backoff === undefined ? undefined : mergeBackoff(base.backoff, backoff),
+  });
+}
+
+/** Rules for calls with what `part` says; the same object if it says nothing. */
+export function mergeRouteRules(base: RouteRules, part: RulesInput<RouteRules> = {}): RouteRules {
+  const { retry, classify, ...plain } = part;
+  const merged = overlay<RouteRules>(base, {
+    ...plain,
+    retry: retry === undefined ? undefined : mergeRetryRules(base.retry, retry),
+    classify: classify === false ? undefined : classify,
+  });
+  return classify === false ? Object.freeze({ ...merged, classify: undefined }) : merged;
+}
+
+/** Rules of a cluster with what `part` says; a part of what is off by default turns it on. */
+export function mergeClusterRules(base: ClusterRules, part: RulesInput<ClusterRules> = {}): ClusterRules {
+  const { slowStart, limits, outlier, localityWeights, retryBudget, retryConcurrency, ...plain } = part;
+  const weights = localityWeights === false ? undefined : (localityWeights ?? base.localityWeights);
+  return Object.freeze({
+    ...overlay<ClusterRules>(base, plain),
+    limits: overlay(base.limits, limits),
+    slowStart: overlayOptional(base.slowStart, recoveryRamp, slowStart),
+    outlier: overlayOptional(base.outlier, defaultOutlierRules, outlier),
+    localityWeights: weights,
+    retryBudget: overlay(base.retryBudget, retryBudget),
+    retryConcurrency: overlayOptional(base.retryConcurrency, defaultRetryConcurrency, retryConcurrency),
+  });
+}

@@ -1,0 +1,221 @@
+import { type MeshConfig, type RouteInput, staticEndpoints, type Upstream } from '@inmesh/config';
+import type { EndpointSource, EndpointsOptions } from '@inmesh/config/endpoints';
+import {
+  type Cluster,
+  type ClusterRules,
+  type Endpoint,
+  type Logger,
+  MeshError,
+  type Origin,
+  type Route,
+  type RouteRules,
+  type Runtime,
+  type Watch,
+  WatchSource,
+} from '@inmesh/core';
+import {
+  type BalancerFactory,
+  checkClusterRules,
+  checkRouteRules,
+  defaultClusterRules,
+  defaultRouteRules,
+  RouteTable,
+} from '@inmesh/resilience';
+import { mergeClusterRules, mergeRouteRules } from './merge-rules.js';
+
+/** What {@link buildTraffic} needs beside the configuration. */
+export interface TrafficParts {
+  /** Time and chance. */
+  readonly runtime: Runtime;
+  /** Told when names of endpoints cannot be looked up. */
+  readonly logger: Logger;
+  /** Balancers of the user's, by upstream; here only checked. @defaultValue none */
+  readonly balancers?: Readonly<Record<string, BalancerFactory>> | undefined;
+  /** How names are looked up. @defaultValue as the system does */
+  readonly dns?: Pick<EndpointsOptions, 'lookup' | 'resolveSrv'> | undefined;
+}
+
+/** Clusters and routes of a configuration, as a snapshot has them. */
+export interface Traffic {
+  /** Clusters by name. */
+  readonly clusters: ReadonlyMap<string, Cluster>;
+  /** Routes by mesh name. */
+  readonly routes: ReadonlyMap<string, readonly Route[]>;
+  /** Where endpoints are looked up, by cluster; those with addresses alone are not here. Refresh after failed connections. */
+  readonly sources: ReadonlyMap<string, EndpointSource>;
+  /** Ends the lookups. */
+  close(): void;
+}
+
+const origin: Origin = Object.freeze({ source: 'code', line: 0, column: 0 });
+
+/** Rules for calls where neither an upstream nor a route says otherwise. */
+function routeRulesOf(config: MeshConfig): RouteRules {
+  const { timeout, deadline, retries, retryOn, perTryTimeout } = config;
+  return mergeRouteRules(defaultRouteRules, {
+    headTimeoutMs: timeout,
+    timeoutMs: deadline,
+    retry: { maxAttempts: retries + 1, perTryTimeoutMs: perTryTimeout, ...retryOn },
+  });
+}
+
+/** Rules for clusters where an upstream does not say otherwise. */
+function clusterRulesOf(config: MeshConfig): ClusterRules {
+  return mergeClusterRules(defaultClusterRules, {
+    balancer: config.balancer,
+    limits: {
+      maxConnections: config.clusterMaxConnections,
+      maxPending: config.clusterMaxPending,
+      maxRequests: config.clusterMaxRequests,
+    },
+  });
+}
+
+/** Takes what is wrong, all of it. */
+class Problems {
+  readonly #found: string[] = [];
+
+  /** Runs a check; what it throws is a problem. */
+  try(where: string, check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#found.push(message.startsWith(where) ? message : `${where}: ${message}`);
+    }
+  }
+
+  add(problem: string): void {
+    this.#found.push(problem);
+  }
+
+  throwIfAny(): void {
+    if (this.#found.length === 0) return;
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', this.#found.join('\n'), {
+      details: { problems: this.#found },
+    });
+  }
+}
+
+/** A cluster that has no endpoints yet. */
+type Plan = Omit<Cluster, 'endpoints'>;
+
+function planCluster(
+  { name, identities, rules, calls }: Upstream,
+  clusterRules: ClusterRules,
+  routeRules: RouteRules,
+  problems: Problems,
+): Plan {
+  const plan: Plan = {
+    name,
+    identities,
+    rules: mergeClusterRules(clusterRules, rules),
+    routeRules: mergeRouteRules(routeRules, calls),
+  };
+  problems.try(`upstreams.${name}.rules`, () => checkClusterRules(plan.rules, `upstreams.${name}.rules`));
+  problems.try(`upstreams.${name}.calls`, () => checkRouteRules(plan.routeRules, `upstreams.${name}.calls`));
+  return plan;
+}
+
+function buildRoute(name: string, index: number, input: RouteInput, base: RouteRules): Route {
+  const { matches = [], request, response } = input;
+  const action = input.action ?? { kind: 'forward', backends: [{ cluster: name }] };
+  return Object.freeze({
+    name: input.name ?? `${name}[${index}]`,
+    matches,
+    action,
+    rules: mergeRouteRules(base, input.rules),
+    ...(request === undefined ? {} : { request }),
+    ...(response === undefined ? {} : { response }),
+    origin,
+  });
+}
+
+/** Routes in code; one without rules of its own goes by those for calls to the upstream of the mesh name. */
+function buildRoutes(
+  config: MeshConfig,
+  plans: ReadonlyMap<string, Plan>,
+  routeRules: RouteRules,
+  problems: Problems,
+): ReadonlyMap<string, readonly Route[]> {
+  const clusters = new Set(plans.keys());
+  const routes = new Map<string, readonly Route[]>();
+  for (const [name, inputs] of config.routes) {
+    const base = plans.get(name)?.routeRules ?? routeRules;
+    const built = inputs.map((input, i) => buildRoute(name, i, input, base));
+    // One by one, so that each of them that is wrong is named.
+    for (const [i, route] of built.entries())
+      problems.try(`routes.${name}[${i}]`, () => void new RouteTable([route], clusters));
+    if (built.length > 0) routes.set(name, Object.freeze(built));
+  }
+  return routes;
+}
+
+function checkBalancers(
+  balancers: TrafficParts['balancers'],
+  plans: ReadonlyMap<string, Plan>,
+  problems: Problems,
+): void {
+  for (const [name, factory] of Object.entries(balancers ?? {})) {
+    if (!plans.has(name)) problems.add(`balancers.${name}: there is no upstream "${name}"`);
+    if (typeof factory !== 'function') problems.add(`balancers.${name} must be a function`);
+  }
+}
+
+/** Endpoints of upstreams; the module that asks DNS is loaded only if there is a name. */
+async function openSources(
+  config: MeshConfig,
+  { runtime, logger, dns = {} }: TrafficParts,
+): Promise<ReadonlyMap<string, EndpointSource>> {
+  const sources = new Map<string, EndpointSource>();
+  for (const { name, endpoints } of config.upstreams.values()) {
+    if (endpoints.kind === 'watch' || endpoints.specs.every((spec) => spec.kind === 'static')) continue;
+    const { createEndpoints } = await import('@inmesh/config/endpoints');
+    const options = { runtime, logger, intervalMs: config.dnsInterval, ...dns };
+    sources.set(name, createEndpoints(endpoints.specs, options));
+  }
+  return sources;
+}
+
+function fixedEndpoints({ endpoints }: Upstream): Watch<readonly Endpoint[]> {
+  if (endpoints.kind === 'watch') return endpoints.watch;
+  const source = new WatchSource<readonly Endpoint[]>();
+  source.set(Object.freeze(staticEndpoints(endpoints.specs)));
+  return source;
+}
+
+/**
+ * Completes a configuration with defaults, checks it as a whole, and begins to look its endpoints up. It waits for no
+ * answer: a cluster whose names are not found yet is there, without endpoints.
+ *
+ * Rules: those of `@inmesh/resilience` < settings < the upstream's < the route's.
+ *
+ * @throws MeshError `INMESH_ERR_CONFIG_INVALID` naming every problem at once; nothing is open then.
+ */
+export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Promise<Traffic> {
+  const problems = new Problems();
+  const routeRules = routeRulesOf(config);
+  const clusterRules = clusterRulesOf(config);
+  const plans = new Map<string, Plan>();
+  for (const upstream of config.upstreams.values())
+    plans.set(upstream.name, planCluster(upstream, clusterRules, routeRules, problems));
+  const routes = buildRoutes(config, plans, routeRules, problems);
+  checkBalancers(parts.balancers, plans, problems);
+  problems.throwIfAny();
+  const sources = await openSources(config, parts);
+  const clusters = new Map<string, Cluster>();
+  for (const upstream of config.upstreams.values()) {
+    const plan = plans.get(upstream.name);
+    if (plan === undefined) throw new Error('invariant: an upstream without a plan');
+    const endpoints = sources.get(upstream.name) ?? fixedEndpoints(upstream);
+    clusters.set(upstream.name, Object.freeze({ ...plan, endpoints }));
+  }
+  return Object.freeze({
+    clusters,
+    routes,
+    sources,
+    close: () => {
+      for (const source of sources.values()) source.close();
+    },
+  });
+}

@@ -1,0 +1,250 @@
+import { type MeshSettings, resolveConfig } from '@inmesh/config';
+import { type Endpoint, isMeshError, silentLogger, WatchSource } from '@inmesh/core';
+import { createManualRuntime } from '@inmesh/core/testing';
+import { defaultClusterRules, defaultOutlierRules, defaultRouteRules, roundRobin } from '@inmesh/resilience';
+import { describe, expect, it } from 'vitest';
+import { buildTraffic, type Traffic, type TrafficParts } from '../src/traffic.js';
+
+const build = (
+  code: MeshSettings = {},
+  env: Record<string, string> = {},
+  parts: Partial<TrafficParts> = {},
+): Promise<Traffic> => {
+  const { values } = resolveConfig({
+    env: { INMESH_SERVICE_NAME: 'web', ...env },
+    code,
+    cwd: '/nonexistent',
+  });
+  return buildTraffic(values, { runtime: createManualRuntime(), logger: silentLogger, ...parts });
+};
+const fault = async (...args: Parameters<typeof build>): Promise<readonly string[]> => {
+  try {
+    await build(...args);
+  } catch (error) {
+    if (isMeshError(error) && error.code === 'INMESH_ERR_CONFIG_INVALID') return error.message.split('\n');
+    throw error;
+  }
+  throw new Error('nothing was refused');
+};
+const upstreams = (rules: unknown, calls: unknown = {}): MeshSettings =>
+  ({ upstreams: { orders: { endpoints: '10.0.0.1:1', rules, calls } } }) as MeshSettings;
+
+describe('rules', () => {
+  it('are those of resilience where nothing is configured', async () => {
+    const { clusters } = await build({ upstreams: { orders: '10.0.0.1:1' } });
+    expect(clusters.get('orders')?.rules).toEqual(defaultClusterRules);
+    expect(clusters.get('orders')?.routeRules).toEqual(defaultRouteRules);
+  });
+
+  it('come from the settings, then from the upstream', async () => {
+    const { clusters } = await build(
+      {
+        upstreams: {
+          orders: {
+            endpoints: '10.0.0.1:1',
+            rules: { balancer: 'random', limits: { maxPending: 5 } },
+            calls: { timeoutMs: 99, retry: { maxAttempts: 1 } },
+          },
+          cart: '10.0.0.2:1',
+        },
+      },
+      {
+        INMESH_TIMEOUT: '1s',
+        INMESH_DEADLINE: '2s',
+        INMESH_RETRIES: '4',
+        INMESH_RETRY_ON: '5xx,409',
+        INMESH_PER_TRY_TIMEOUT: '100ms',
+        INMESH_BALANCER: 'round-robin',
+        INMESH_CLUSTER_MAX_REQUESTS: '7',
+      },
+    );
+    expect(clusters.get('cart')).toMatchObject({
+      rules: { balancer: 'round-robin', limits: { maxConnections: 1024, maxPending: 1024, maxRequests: 7 } },
+      routeRules: {
+        headTimeoutMs: 1000,
+        timeoutMs: 2000,
+        retry: {
+          maxAttempts: 5,
+          conditions: ['5xx', 'retriable-status-codes'],
+          statusCodes: [409],
+          perTryTimeoutMs: 100,
+        },
+      },
+    });
+    expect(clusters.get('orders')).toMatchObject({
+      rules: { balancer: 'random', limits: { maxConnections: 1024, maxPending: 5, maxRequests: 7 } },
+      routeRules: { headTimeoutMs: 1000, timeoutMs: 99, retry: { maxAttempts: 1, perTryTimeoutMs: 100 } },
+    });
+  });
+
+  it('share one object where nothing differs, so that they are compiled once', async () => {
+    const { clusters } = await build({ upstreams: { a: '10.0.0.1:1', b: '10.0.0.1:1' } });
+    expect(clusters.get('a')?.routeRules).toBe(clusters.get('b')?.routeRules);
+  });
+
+  it('turn off with false, and on with a part', async () => {
+    const off = await build(upstreams({ outlier: false }));
+    expect(off.clusters.get('orders')?.rules.outlier).toBeUndefined();
+    const on = await build(
+      upstreams({
+        outlier: { consecutive5xx: 9 },
+        slowStart: { windowMs: 5 },
+        retryConcurrency: {},
+        localityWeights: { 'eu/a': 3 },
+      }),
+    );
+    expect(on.clusters.get('orders')?.rules).toMatchObject({
+      outlier: { ...defaultOutlierRules, consecutive5xx: 9 },
+      slowStart: { windowMs: 5, aggression: 1, minWeightPercent: 10 },
+      retryConcurrency: { budgetPercent: 20, minRetries: 3 },
+      localityWeights: { 'eu/a': 3 },
+    });
+  });
+
+  it('take waits of your own, and bound waits at ten times the first', async () => {
+    const backoffOf = async (backoff: unknown): Promise<unknown> =>
+      (await build(upstreams({}, { retry: { backoff } }))).clusters.get('orders')?.routeRules.retry.backoff;
+    const own = (): number => 5;
+    expect(await backoffOf(own)).toBe(own);
+    expect(await backoffOf({ baseMs: 500 })).toEqual({ baseMs: 500, maxMs: 5000 });
+    expect(await backoffOf({ maxMs: 30 })).toEqual({ baseMs: 25, maxMs: 30 });
+  });
+
+  it('are refused with every impossible value at once', async () => {
+    expect(
+      await fault({
+        upstreams: {
+          a: { endpoints: '10.0.0.1:1', rules: { choices: 1 }, calls: { retry: { maxAttempts: 0 } } },
+          b: { endpoints: '10.0.0.1:1', calls: { headTimeoutMs: -1 } },
+        },
+        routes: { a: [{ rules: { timeoutMs: Number.POSITIVE_INFINITY } }] },
+      }),
+    ).toEqual([
+      'upstreams.a.rules: choices is 1; it must be a whole number from 2 to 10',
+      'upstreams.a.calls: retry.maxAttempts is 0; it must be a whole number from 1 to 10',
+      'upstreams.b.calls: headTimeoutMs is -1; it must be a number from 0 to 86400000',
+      expect.stringContaining('timeoutMs is Infinity'),
+    ]);
+  });
+});
+
+describe('routes', () => {
+  it('are completed: name, matches, action, rules, origin', async () => {
+    const { routes } = await build({
+      ...upstreams({}, { timeoutMs: 50, retry: { maxAttempts: 2 } }),
+      routes: { orders: [{ rules: { retry: { repicks: 0 } } }, { name: 'rest' }] },
+    });
+    const [first, rest] = routes.get('orders') ?? [];
+    expect(first).toMatchObject({
+      name: 'orders[0]',
+      matches: [],
+      action: { kind: 'forward', backends: [{ cluster: 'orders' }] },
+      rules: { headTimeoutMs: 15_000, timeoutMs: 50, retry: { maxAttempts: 2, repicks: 0 } },
+      origin: { source: 'code' },
+    });
+    expect(rest?.name).toBe('rest');
+  });
+
+  it('may stand for a name that has no upstream', async () => {
+    const { routes } = await build({
+      ...upstreams({}),
+      routes: { shop: [{ action: { kind: 'forward', backends: [{ cluster: 'orders', weight: 1 }] } }] },
+    });
+    expect([...routes.keys()]).toEqual(['shop']);
+  });
+
+  it('are none where the list is empty', async () => {
+    const { routes } = await build({ ...upstreams({}), routes: { orders: [] } });
+    expect(routes.size).toBe(0);
+  });
+
+  it('are refused with every mistake at once', async () => {
+    const problems = await fault({
+      ...upstreams({}),
+      routes: {
+        orders: [
+          { action: { kind: 'forward', backends: [] } },
+          { action: { kind: 'forward', backends: [{ cluster: 'order' }] } },
+          { action: { kind: 'forward', backends: [{ cluster: 'orders', weight: 0 }] } },
+          { matches: [{ path: { regex: '(' } }] },
+          { action: { kind: 'direct', status: 199 } },
+        ],
+        shop: [{}],
+      },
+    });
+    expect(problems).toEqual([
+      'routes.orders[0]: route "orders[0]": it has no backend',
+      'routes.orders[1]: route "orders[1]": its backend "order" is not configured',
+      'routes.orders[2]: route "orders[2]": the weights of its backends sum to 0',
+      expect.stringContaining('routes.orders[3]: "(" is no regular expression'),
+      'routes.orders[4]: route "orders[4]": status 199 is not from 200 to 599',
+      'routes.shop[0]: route "shop[0]": its backend "shop" is not configured',
+    ]);
+  });
+});
+
+describe('endpoints', () => {
+  it('are there at once as addresses, and nothing is looked up', async () => {
+    const { clusters, sources } = await build({ upstreams: { orders: '10.0.0.1:1,[::1]:2' } });
+    expect(clusters.get('orders')?.endpoints.current()).toEqual([
+      { host: '10.0.0.1', port: 1 },
+      { host: '::1', port: 2 },
+    ]);
+    expect(sources.size).toBe(0);
+  });
+
+  it('come from a source of your own, which stays open', async () => {
+    const watch = new WatchSource<readonly Endpoint[]>();
+    const { clusters, close } = await build({ upstreams: { orders: { endpoints: watch } } });
+    expect(clusters.get('orders')?.endpoints).toBe(watch);
+    close();
+    watch.set([{ host: '10.0.0.1', port: 1 }]);
+    expect(clusters.get('orders')?.endpoints.current()).toHaveLength(1);
+  });
+
+  it('are looked up by name without waiting for the answer, and again on demand', async () => {
+    const runtime = createManualRuntime();
+    let answer: readonly { address: string }[] = [];
+    const lookup = (): Promise<readonly { address: string }[]> => Promise.resolve(answer);
+    const { clusters, sources, close } = await build(
+      { upstreams: { orders: 'h:1', cart: '10.0.0.1:1' } },
+      {},
+      { runtime, dns: { lookup } },
+    );
+    await runtime.advance(0);
+    const state = (): unknown => clusters.get('orders')?.endpoints.state;
+    expect(state()).toMatchObject({ kind: 'pending', error: { code: 'INMESH_ERR_NO_ENDPOINT' } });
+    answer = [{ address: '10.0.0.5' }];
+    expect([...sources.keys()]).toEqual(['orders']);
+    sources.get('orders')?.refresh();
+    await runtime.advance(1000);
+    expect(state()).toMatchObject({ kind: 'ready', value: [{ host: '10.0.0.5', port: 1 }] });
+    close();
+    expect(runtime.armed).toBe(0);
+  });
+
+  it('are not looked up if something is wrong', async () => {
+    const asked: string[] = [];
+    const lookup = (host: string): Promise<readonly { address: string }[]> => {
+      asked.push(host);
+      return Promise.resolve([]);
+    };
+    await fault(
+      { upstreams: { a: 'h:1', b: { endpoints: 'h:1', rules: { choices: 0 } } } },
+      {},
+      { dns: { lookup } },
+    );
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('balancers in code', () => {
+  it('are refused for upstreams that do not exist, and if they are no functions', async () => {
+    expect(await fault(upstreams({}), {}, { balancers: { cart: roundRobin } })).toEqual([
+      'balancers.cart: there is no upstream "cart"',
+    ]);
+    expect(await fault(upstreams({}), {}, { balancers: { orders: 'maglev' } as never })).toEqual([
+      'balancers.orders must be a function',
+    ]);
+  });
+});
