@@ -342,7 +342,10 @@ export class CallDriver implements Timer {
       this.#isExhausted = retry.maxAttempts > 1;
       return false;
     }
-    const waitMs = Math.max(backoffMs(retry.backoff, this.#retries + 1, this.#runtime.random), askedMs ?? 0);
+    const waitMs = Math.max(
+      backoffMs(retry.backoff, this.#retries + 1, () => this.#runtime.random()),
+      askedMs ?? 0,
+    );
     const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;

@@ -72,6 +72,7 @@ export class ClusterState {
   activeRetries = 0;
   readonly #parts: ClusterParts;
   readonly #listeners = new Set<() => void>();
+  readonly #random: () => number;
   #cluster: Cluster;
   #states = new Map<string, EndpointState>();
   #levels: EndpointLevels;
@@ -85,6 +86,7 @@ export class ClusterState {
     this.name = cluster.name;
     this.#cluster = cluster;
     this.#parts = parts;
+    this.#random = () => parts.runtime.random();
     this.budget = new RetryBudget(cluster.rules.retryBudget);
     this.#sweptAtMs = parts.runtime.now();
     this.#levels = this.#build(this.#sweptAtMs);
@@ -264,7 +266,7 @@ export class ClusterState {
     const { outlier } = this.rules;
     if (outlier === undefined || endpoint.isEjected) return;
     if (!mayEject(outlier, this.#ejected, this.#states.size)) return;
-    const ms = ejectionMs(outlier, endpoint, this.#parts.runtime.random);
+    const ms = ejectionMs(outlier, endpoint, this.#random);
     endpoint.isEjected = true;
     endpoint.isOnProbation = false;
     endpoint.ejectedUntilMs = nowMs + ms;
@@ -318,7 +320,7 @@ export class ClusterState {
   }
 
   #build(nowMs: number): EndpointLevels {
-    const { runtime, locality = '', balancers } = this.#parts;
+    const { locality = '', balancers } = this.#parts;
     const { rules, name } = this.#cluster;
     const endpoints = this.endpoints;
     const levels = new EndpointLevels({
@@ -328,7 +330,7 @@ export class ClusterState {
       factory:
         (balancers !== undefined && Object.hasOwn(balancers, name) ? balancers[name] : undefined) ??
         balancersByName[rules.balancer],
-      random: runtime.random,
+      random: this.#random,
       nowMs,
     });
     this.#ejected = 0;

@@ -83,10 +83,7 @@ export class RetryPredicate {
     const set = this.#conditions;
     if (status >= 400 && reply.header('x-envoy-ratelimited') !== undefined)
       return set.has('envoy-ratelimited');
-    if (status >= 500 && status < 600 && set.has('5xx')) return true;
-    if (status >= 502 && status <= 504 && set.has('gateway-error')) return true;
-    if (status === 409 && set.has('retriable-4xx')) return true;
-    if (this.#statusCodes.has(status)) return true;
+    if (matchesStatus(set, status) || this.#statusCodes.has(status)) return true;
     if (this.#headers.some((test) => test(reply))) return true;
     return grpcStatus !== undefined && this.#grpcStatuses.has(grpcStatus);
   }
@@ -95,6 +92,12 @@ export class RetryPredicate {
   names(httpStatus: number): boolean {
     return this.#statusCodes.has(httpStatus);
   }
+}
+
+function matchesStatus(set: ReadonlySet<RetryCondition>, status: number): boolean {
+  if (status >= 500 && status < 600 && set.has('5xx')) return true;
+  if (status >= 502 && status <= 504 && set.has('gateway-error')) return true;
+  return status === 409 && set.has('retriable-4xx');
 }
 
 const conditionSet: ReadonlySet<string> = new Set(retryConditions);
