@@ -66,7 +66,7 @@ export class RetryPredicate {
       : [];
     this.onReset = isAnyReset;
     this.onConnectFailure = isAnyReset || set.has('connect-failure') || set.has('reset-before-request');
-    this.onRefused = set.has('5xx') || set.has('reset') || set.has('refused-stream');
+    this.onRefused = isAnyReset || set.has('refused-stream');
   }
 
   /** Numbers of the gRPC statuses that are named. */

@@ -88,6 +88,7 @@ describe('RetryPredicate on the head of a reply', () => {
 describe('RetryPredicate on broken attempts', () => {
   it.each<[RetryCondition, boolean, boolean, boolean]>([
     ['5xx', true, true, true],
+    ['gateway-error', true, true, true],
     ['reset', true, true, true],
     ['connect-failure', false, true, false],
     ['reset-before-request', false, true, false],
