@@ -81,8 +81,7 @@ export class RetryPredicate {
     if (status < 400 && grpcStatus === undefined && this.#headers.length === 0)
       return this.#statusCodes.has(status);
     const set = this.#conditions;
-    if (status >= 400 && reply.header('x-envoy-ratelimited') !== undefined)
-      return set.has('envoy-ratelimited');
+    if (reply.header('x-envoy-ratelimited') !== undefined) return set.has('envoy-ratelimited');
     if (matchesStatus(set, status) || this.#statusCodes.has(status)) return true;
     if (this.#headers.some((test) => test(reply))) return true;
     return grpcStatus !== undefined && this.#grpcStatuses.has(grpcStatus);

@@ -69,6 +69,9 @@ describe('RetryPredicate on the head of a reply', () => {
     ).toBe(false);
     expect(predicate(['envoy-ratelimited']).matchesReply(limited)).toBe(true);
     expect(predicate(['envoy-ratelimited']).matchesReply(reply(429))).toBe(false);
+    const limitedGrpc = reply(200, { 'x-envoy-ratelimited': 'true' }, true, 14);
+    expect(predicate(['unavailable']).matchesReply(limitedGrpc)).toBe(false);
+    expect(predicate(['envoy-ratelimited']).matchesReply(limitedGrpc)).toBe(true);
   });
 
   it('retries on the headers that are named, any one, also under 200', () => {
