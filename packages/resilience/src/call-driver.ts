@@ -283,11 +283,9 @@ export class CallDriver implements Timer {
   #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
     const marks = marksOf(reply, reply.isTrusted);
     this.#note(marks.isNotProcessed ? 'refused' : 'maybe');
-    if (!this.#call.isReplayable) return false;
-    if (marks.forbidsRetry) {
-      this.#isExhausted = true;
-      return false;
-    }
+    // Passed on even if we could not repeat it ourselves: whoever called us perhaps could.
+    if (marks.forbidsRetry) this.#isExhausted = true;
+    if (marks.forbidsRetry || !this.#call.isReplayable) return false;
     this.#remember(attempt);
     if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime.wallMs()));
     if (!isRetryable) return false;

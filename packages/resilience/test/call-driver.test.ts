@@ -258,11 +258,14 @@ describe('the gates of a retry', () => {
     expect(cluster.state.activeRetries).toBe(0);
   });
 
-  it('does as the peer wishes, and passes its wish on', () => {
-    const { call } = create({ retry: fiveHundreds });
-    expect(call.begin().last.sent().head(500, { 'x-inmesh-no-retry': '1' })).toBe(true);
-    expect(call.driver.isExhausted).toBe(true);
-  });
+  it.each([true, false])(
+    'does as the peer wishes, and passes its wish on (replayable: %s)',
+    (isReplayable) => {
+      const { call } = create({ retry: fiveHundreds, isReplayable });
+      expect(call.begin().last.sent().head(500, { 'x-inmesh-no-retry': '1' })).toBe(true);
+      expect(call.driver.isExhausted).toBe(true);
+    },
+  );
 
   it('does not begin what the deadline leaves no time for', async () => {
     const { cluster, call } = create({ retry: { ...fiveHundreds, backoff: () => 50 }, deadlineMs: 60 });
