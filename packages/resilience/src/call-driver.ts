@@ -95,6 +95,7 @@ export class CallDriver implements Timer {
 
   /** Begins. */
   start(): void {
+    if (this.#isDone()) return;
     const cluster = this.#cluster;
     const { maxRequests } = cluster.rules.limits;
     cluster.stats.calls++;
@@ -224,6 +225,7 @@ export class CallDriver implements Timer {
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
     const attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
+    if (this.#isDone()) return;
     this.#attempts++;
     attempt.startMs = nowMs;
     this.#phase = 'attempting';
@@ -393,6 +395,7 @@ export class CallDriver implements Timer {
     this.#current = undefined;
     // Cut first: its connection or its place in the queue may be what the next attempt needs.
     attempt.abort(error);
+    if (this.#isDone()) return;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
 
@@ -437,6 +440,11 @@ export class CallDriver implements Timer {
       isBlamed ? Math.max(elapsedMs, failurePenaltyMs) : undefined,
       nowMs,
     );
+  }
+
+  /** Asked after whatever runs foreign code, which may have cancelled the call. */
+  #isDone(): boolean {
+    return this.#phase === 'done';
   }
 
   /** The worst that any attempt came to is what the caller must know. */

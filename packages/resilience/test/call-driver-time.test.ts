@@ -217,6 +217,35 @@ describe('cancelling', () => {
   });
 });
 
+describe('cancelling within a callback', () => {
+  it('does not bring a call back to life whose attempt is being cut', async () => {
+    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
+    call.onAbort = () => call.driver.cancel(gone);
+    call.begin();
+    await cluster.runtime.advance(1000);
+    expect([call.attempts.length, call.failures]).toEqual([1, []]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
+  it('does not start the attempt that is being made', () => {
+    const { cluster, call } = create();
+    let starts = 0;
+    call.onStart = () => starts++;
+    call.onCreate = () => call.driver.cancel(gone);
+    call.begin();
+    expect([starts, call.failures]).toEqual([0, []]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
+  it('does not start a call that was cancelled before', () => {
+    const { cluster, call } = create();
+    call.driver.cancel(gone);
+    call.begin();
+    expect([call.attempts, call.failures, cluster.state.stats.calls]).toEqual([[], [], 0]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+});
+
 describe('callbacks that come late', () => {
   it('ignores everything of an attempt that was cut', async () => {
     const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
