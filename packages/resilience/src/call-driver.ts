@@ -1,4 +1,11 @@
-import { MeshError, type MeshErrorCode, type Reached, type Runtime, type Timer } from '@inmesh/core';
+import {
+  isMeshError,
+  MeshError,
+  type MeshErrorCode,
+  type Reached,
+  type Runtime,
+  type Timer,
+} from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
 import { backoffMs, retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
@@ -224,8 +231,8 @@ export class CallDriver implements Timer {
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
-    const attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
-    if (this.#isDone()) return;
+    const attempt = this.#createAttempt(endpoint);
+    if (attempt === undefined || this.#isDone()) return;
     this.#attempts++;
     attempt.startMs = nowMs;
     this.#phase = 'attempting';
@@ -236,15 +243,16 @@ export class CallDriver implements Timer {
     try {
       attempt.start();
     } catch (error) {
-      this.onAttemptError(
-        attempt,
-        error instanceof MeshError
-          ? error
-          : new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
-              cause: error,
-              reached: 'no',
-            }),
-      );
+      this.onAttemptError(attempt, startError(error));
+    }
+  }
+
+  #createAttempt(endpoint: EndpointState): Attempt | undefined {
+    try {
+      return this.#call.createAttempt(endpoint, this.#attempts + 1);
+    } catch (error) {
+      this.#fail(startError(error));
+      return undefined;
     }
   }
 
@@ -501,6 +509,14 @@ export class CallDriver implements Timer {
     this.#holdsRetry = false;
     this.#cluster.releaseRetry();
   }
+}
+
+function startError(error: unknown): MeshError {
+  if (isMeshError(error)) return error;
+  return new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
+    cause: error,
+    reached: 'no',
+  });
 }
 
 /** Wait that a reply asks for, in milliseconds. */

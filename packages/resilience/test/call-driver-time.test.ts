@@ -338,6 +338,25 @@ describe('what a call comes to', () => {
     expect(broken.error.cause).toBeInstanceOf(TypeError);
   });
 
+  it('fails, and leaves nothing behind, when an attempt cannot be made', async () => {
+    const { cluster, call } = create();
+    call.onCreate = () => {
+      throw new TypeError('the body threw');
+    };
+    call.begin();
+    expect([call.error.code, call.error.reached]).toEqual(['INMESH_ERR_INTERNAL', 'no']);
+    expect(call.error.cause).toBeInstanceOf(TypeError);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+    const second = new FakeCall(cluster, { retry: { conditions: ['5xx'] } });
+    second.begin().last.sent().head(500);
+    second.onCreate = () => {
+      throw failure('INMESH_ERR_BODY_FAILED');
+    };
+    await cluster.runtime.advance(10);
+    expect([second.error.code, second.error.reached]).toEqual(['INMESH_ERR_BODY_FAILED', 'maybe']);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
   it('says the worst that any attempt came to', async () => {
     const { cluster, call } = create({ isIdempotent: true, retry: { maxAttempts: 2 } });
     call.begin().last.sent().fail('INMESH_ERR_CONNECTION_LOST');
