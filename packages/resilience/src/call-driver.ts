@@ -186,7 +186,7 @@ export class CallDriver implements Timer {
       return;
     }
     this.#blame(attempt, isBlamed, nowMs);
-    this.#note(attempt.isSent ? error.reached : 'no');
+    this.#note(reachedBy(attempt, error));
     this.#current = undefined;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
@@ -310,8 +310,11 @@ export class CallDriver implements Timer {
     if (error.retry === 'never' || !this.#call.isReplayable) return false;
     this.#remember(attempt);
     const { predicate } = this.#policy;
-    if (error.retry === 'elsewhere' && error.reached !== 'maybe')
-      return error.reached === 'no' ? this.#retriesUnsent(nowMs) : this.#retriesRefused(nowMs, undefined);
+    if (error.retry === 'elsewhere') {
+      // "Never left" of something that was sent is a contradiction: then the safe half of it holds.
+      if (error.reached === 'no' && !attempt.isSent) return this.#retriesUnsent(nowMs);
+      if (error.reached === 'refused') return this.#retriesRefused(nowMs, undefined);
+    }
     if (!this.#call.isIdempotent || this.#call.isRetryOfCaller || !predicate.onReset) return false;
     return this.#schedule(nowMs, undefined);
   }
@@ -509,6 +512,12 @@ export class CallDriver implements Timer {
     this.#holdsRetry = false;
     this.#cluster.releaseRetry();
   }
+}
+
+/** What an attempt came to: what it reports, as far as it fits what was seen of it. */
+function reachedBy({ isSent }: Attempt, { reached, retry }: MeshError): Reached {
+  if (!isSent) return 'no';
+  return reached === 'no' && retry === 'elsewhere' ? 'maybe' : reached;
 }
 
 function startError(error: unknown): MeshError {

@@ -176,6 +176,20 @@ describe('what may be sent again', () => {
     expect(call.last.sent().head(200)).toBe(true);
   });
 
+  it('does not believe that an attempt never left which was sent', () => {
+    const { call } = create({ isIdempotent: false });
+    call.begin().last.sent().fail('INMESH_ERR_CONNECT_FAILED');
+    expect([call.attempts.length, call.error.reached, call.error.retry]).toEqual([
+      1,
+      'maybe',
+      'if-idempotent',
+    ]);
+    const { call: other } = create({ isIdempotent: false });
+    // Its request left, and the peer hung up on who we are.
+    other.begin().last.sent().fail('INMESH_ERR_PEER_REFUSED');
+    expect([other.attempts.length, other.error.reached]).toEqual([1, 'no']);
+  });
+
   it('does not believe a nack of a peer that proved nothing', () => {
     const { call } = create({ isIdempotent: false });
     expect(call.begin().last.sent().head(503, { 'x-inmesh-nack': '1' }, false)).toBe(true);
