@@ -168,6 +168,10 @@ export class CallDriver implements Timer {
 
   /** The last byte of an attempt. */
   onAttemptEnd(attempt: Attempt): void {
+    if (attempt === this.#current && this.#phase === 'attempting') {
+      this.onAttemptError(attempt, this.#headless(attempt));
+      return;
+    }
     if (!this.#close(attempt)) return;
     if (attempt !== this.#current || this.#phase !== 'committed') return;
     if (this.#isFine) this.#cluster.budget.deposit();
@@ -408,6 +412,14 @@ export class CallDriver implements Timer {
     attempt.abort(error);
     if (this.#isDone()) return;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
+  }
+
+  #headless({ endpoint }: Attempt): MeshError {
+    const { name } = this.#cluster;
+    return new MeshError('INMESH_ERR_BAD_REPLY', `${name} at ${endpoint.key} ended its reply before a head`, {
+      stackless: true,
+      details: { cluster: name, endpoint: endpoint.key },
+    });
   }
 
   #failDeadline(): void {

@@ -311,6 +311,13 @@ describe('what a call comes to', () => {
     expect(new FakeCall(cluster).begin().attempts.length).toBe(1);
   });
 
+  it('takes a reply that ends before its head for a bad one', () => {
+    const { cluster, call } = create({ isIdempotent: false, route: { headTimeoutMs: 0 } });
+    call.begin().last.sent().end();
+    expect([call.error.code, call.error.reached]).toEqual(['INMESH_ERR_BAD_REPLY', 'maybe']);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
   it('fails when there is no endpoint', () => {
     const { cluster, call } = create({ count: 0 });
     call.begin();
