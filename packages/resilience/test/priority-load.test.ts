@@ -25,6 +25,8 @@ describe('priorityLoad', () => {
 
   it('scales up what is left when all levels together cannot take everything', () => {
     expect(priorityLoad(of(25, 25), 1.4, 50).percent).toEqual([50, 50]);
+    expect(priorityLoad(of(25, 25, 20), 1.4, 50).percent).toEqual([36, 36, 28]);
+    expect(priorityLoad(of(20, 20, 10), 1.4, 50).percent).toEqual([40, 40, 20]);
     expect(priorityLoad(of(25, 0), 1.4, 50).percent).toEqual([100, 0]);
     expect(priorityLoad(of(50, 25), 1.4, 50)).toEqual({ percent: [70, 30], isPanicking: [false, false] });
   });
