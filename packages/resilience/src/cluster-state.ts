@@ -1,6 +1,7 @@
 import type { Cluster, ClusterRules, Endpoint, Logger, Runtime } from '@inmesh/core';
 import { type BalancerFactory, balancersByName } from './balancers.js';
 import {
+  countEjection,
   countResult,
   type EjectionCause,
   ejectionMs,
@@ -270,7 +271,7 @@ export class ClusterState {
     endpoint.isEjected = true;
     endpoint.isOnProbation = false;
     endpoint.ejectedUntilMs = nowMs + ms;
-    endpoint.ejections++;
+    countEjection(outlier, endpoint);
     endpoint.errorsInRow = 0;
     endpoint.gatewayErrorsInRow = 0;
     endpoint.localErrorsInRow = 0;

@@ -167,6 +167,35 @@ describe('how long it lasts', () => {
     expect([first(cluster).ejections, eject()]).toEqual([0, 30]);
   });
 
+  it('becomes shorter at once after many of the longest', async () => {
+    const cluster = create(2, { baseEjectionMs: 10_000, maxEjectionMs: 30_000 });
+    for (let i = 0; i < 20; i++) {
+      report(
+        cluster,
+        first(cluster),
+        repeat(5, () => 'error'),
+      );
+      await pass(cluster, first(cluster).ejectedUntilMs - cluster.runtime.now());
+    }
+    report(cluster, first(cluster), ['ok']);
+    await pass(cluster, 10_000);
+    report(
+      cluster,
+      first(cluster),
+      repeat(5, () => 'error'),
+    );
+    expect(first(cluster).ejectedUntilMs - cluster.runtime.now()).toBe(30_000);
+    await pass(cluster, 30_000);
+    report(cluster, first(cluster), ['ok']);
+    await pass(cluster, 20_000);
+    report(
+      cluster,
+      first(cluster),
+      repeat(5, () => 'error'),
+    );
+    expect(first(cluster).ejectedUntilMs - cluster.runtime.now()).toBe(20_000);
+  });
+
   it('has jitter on top, at most the share', () => {
     const lengths = repeat(20, (seed) => {
       const cluster = createState(
