@@ -124,6 +124,7 @@ export class ClusterState {
       this.#unsubscribe();
       this.#unsubscribe = this.#follow(cluster);
     }
+    if (cluster.rules.outlier === undefined) this.#pardon();
     this.#rebuild(this.#parts.runtime.now());
   }
 
@@ -281,6 +282,14 @@ export class ClusterState {
       'endpoint ejected',
     );
     this.#rebuild(nowMs);
+  }
+
+  /** Nobody stays out, or on probation, under rules that are gone: nothing would end it. */
+  #pardon(): void {
+    for (const endpoint of this.#states.values()) {
+      endpoint.isEjected = false;
+      endpoint.isOnProbation = false;
+    }
   }
 
   #welcomeBack(endpoint: EndpointState, nowMs: number): void {

@@ -284,6 +284,31 @@ describe('an endpoint that comes back', () => {
   });
 });
 
+describe('rules that are taken away', () => {
+  it('let everybody back in, without probation', async () => {
+    const cluster = create(2);
+    const { cluster: before } = cluster.state;
+    report(
+      cluster,
+      first(cluster),
+      repeat(5, () => 'error'),
+    );
+    cluster.state.configure({ ...before, rules: { ...before.rules, outlier: undefined } });
+    expect([cluster.state.ejected, picked(cluster.state, 1).size]).toEqual([0, 2]);
+    cluster.state.configure(before);
+    report(
+      cluster,
+      first(cluster),
+      repeat(5, () => 'error'),
+    );
+    await pass(cluster, 60_000);
+    expect(first(cluster).isOnProbation).toBe(true);
+    cluster.state.configure({ ...before, rules: { ...before.rules, outlier: undefined } });
+    cluster.state.onStart(first(cluster));
+    expect(picked(cluster.state, 60_001).has(first(cluster))).toBe(true);
+  });
+});
+
 describe('ejection by percentage', () => {
   function fail(cluster: TestCluster, at: EndpointState, failures: number, calls = 100): void {
     report(
