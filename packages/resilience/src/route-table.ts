@@ -2,6 +2,7 @@ import {
   type ForwardAction,
   type HeaderEdits,
   type Headers,
+  isMeshError,
   type LocalReply,
   MeshError,
   type PathMatch,
@@ -64,10 +65,20 @@ interface Path {
 
 type MatchTest = (request: RoutedRequest, path: Path) => boolean;
 
-function invalid(route: Route, message: string): MeshError {
+function invalid(route: Route, message: string, cause?: unknown): MeshError {
   return new MeshError('INMESH_ERR_CONFIG_INVALID', `route "${route.name}": ${message}`, {
+    cause,
     details: { origin: route.origin },
   });
+}
+
+/** What is wrong inside a route must say which one. */
+function within<T>(route: Route, compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    throw isMeshError(error) ? invalid(route, error.message, error) : error;
+  }
 }
 
 function split(target: string): Path {
@@ -141,8 +152,8 @@ class CompiledRoute {
   constructor(route: Route, clusters: ReadonlySet<string> | undefined) {
     this.route = route;
     checkRouteRules(route.rules, `route "${route.name}"`);
-    this.#policy = routePolicy(route.rules);
-    this.#tests = route.matches.map((match) => [match, compileMatch(match)] as const);
+    this.#policy = within(route, () => routePolicy(route.rules));
+    this.#tests = within(route, () => route.matches.map((match) => [match, compileMatch(match)] as const));
     this.#backends = route.action.kind === 'forward' ? route.action.backends : [];
     this.#weight = this.#backends.reduce((sum, one) => sum + (one.weight ?? 1), 0);
     checkAction(route, this.#weight, clusters);
