@@ -108,6 +108,7 @@ export class CallDriver implements Timer {
 
   /** Begins. */
   start(): void {
+    if (this.#isDone()) return;
     const cluster = this.#cluster;
     const { maxRequests } = cluster.rules.limits;
     cluster.stats.calls++;
@@ -173,6 +174,10 @@ export class CallDriver implements Timer {
 
   /** The last byte of an attempt. */
   onAttemptEnd(attempt: Attempt): void {
+    if (attempt === this.#current && this.#phase === 'attempting') {
+      this.onAttemptError(attempt, this.#headless(attempt));
+      return;
+    }
     if (!this.#close(attempt)) return;
     if (attempt !== this.#current || this.#phase !== 'committed') return;
     if (this.#isFine) this.#cluster.budget.deposit();
@@ -192,7 +197,7 @@ export class CallDriver implements Timer {
     }
     this.#blame(attempt, isBlamed, nowMs);
     if (unreachable.has(error.code)) this.#cluster.onUnreachable();
-    this.#note(attempt.isSent ? error.reached : 'no');
+    this.#note(reachedBy(attempt, error));
     this.#current = undefined;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
@@ -237,13 +242,8 @@ export class CallDriver implements Timer {
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
-    let attempt: Attempt;
-    try {
-      attempt = this.#call.createAttempt(endpoint, this.#attempts + 1);
-    } catch (error) {
-      this.#fail(asMeshError(error));
-      return;
-    }
+    const attempt = this.#createAttempt(endpoint);
+    if (attempt === undefined || this.#isDone()) return;
     this.#attempts++;
     attempt.startMs = nowMs;
     this.#phase = 'attempting';
@@ -254,7 +254,16 @@ export class CallDriver implements Timer {
     try {
       attempt.start();
     } catch (error) {
-      this.onAttemptError(attempt, asMeshError(error));
+      this.onAttemptError(attempt, startError(error));
+    }
+  }
+
+  #createAttempt(endpoint: EndpointState): Attempt | undefined {
+    try {
+      return this.#call.createAttempt(endpoint, this.#attempts + 1);
+    } catch (error) {
+      this.#fail(startError(error));
+      return undefined;
     }
   }
 
@@ -295,11 +304,9 @@ export class CallDriver implements Timer {
   #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
     const marks = marksOf(reply, reply.isTrusted);
     this.#note(marks.isNotProcessed ? 'refused' : 'maybe');
-    if (!this.#call.isReplayable) return false;
-    if (marks.forbidsRetry) {
-      this.#isExhausted = true;
-      return false;
-    }
+    // Passed on even if we could not repeat it ourselves: whoever called us perhaps could.
+    if (marks.forbidsRetry) this.#isExhausted = true;
+    if (marks.forbidsRetry || !this.#call.isReplayable) return false;
     this.#remember(attempt);
     if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime.wallMs()));
     if (!isRetryable) return false;
@@ -314,8 +321,11 @@ export class CallDriver implements Timer {
     if (error.retry === 'never' || !this.#call.isReplayable) return false;
     this.#remember(attempt);
     const { predicate } = this.#policy;
-    if (error.retry === 'elsewhere' && error.reached !== 'maybe')
-      return error.reached === 'no' ? this.#retriesUnsent(nowMs) : this.#retriesRefused(nowMs, undefined);
+    if (error.retry === 'elsewhere') {
+      // "Never left" of something that was sent is a contradiction: then the safe half of it holds.
+      if (error.reached === 'no' && !attempt.isSent) return this.#retriesUnsent(nowMs);
+      if (error.reached === 'refused') return this.#retriesRefused(nowMs, undefined);
+    }
     if (!this.#call.isIdempotent || this.#call.isRetryOfCaller || !predicate.onReset) return false;
     return this.#schedule(nowMs, undefined);
   }
@@ -407,7 +417,16 @@ export class CallDriver implements Timer {
     this.#current = undefined;
     // Cut first: its connection or its place in the queue may be what the next attempt needs.
     attempt.abort(error);
+    if (this.#isDone()) return;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
+  }
+
+  #headless({ endpoint }: Attempt): MeshError {
+    const { name } = this.#cluster;
+    return new MeshError('INMESH_ERR_BAD_REPLY', `${name} at ${endpoint.key} ended its reply before a head`, {
+      stackless: true,
+      details: { cluster: name, endpoint: endpoint.key },
+    });
   }
 
   #failDeadline(): void {
@@ -451,6 +470,11 @@ export class CallDriver implements Timer {
       isBlamed ? Math.max(elapsedMs, failurePenaltyMs) : undefined,
       nowMs,
     );
+  }
+
+  /** Asked after whatever runs foreign code, which may have cancelled the call. */
+  #isDone(): boolean {
+    return this.#phase === 'done';
   }
 
   /** The worst that any attempt came to is what the caller must know. */
@@ -509,8 +533,13 @@ export class CallDriver implements Timer {
   }
 }
 
-/** What a transport threw instead of sending. */
-function asMeshError(error: unknown): MeshError {
+/** What an attempt came to: what it reports, as far as it fits what was seen of it. */
+function reachedBy({ isSent }: Attempt, { reached, retry }: MeshError): Reached {
+  if (!isSent) return 'no';
+  return reached === 'no' && retry === 'elsewhere' ? 'maybe' : reached;
+}
+
+function startError(error: unknown): MeshError {
   if (isMeshError(error)) return error;
   return new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
     cause: error,

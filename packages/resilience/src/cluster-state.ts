@@ -1,6 +1,7 @@
 import type { Cluster, ClusterRules, Endpoint, Logger, Runtime } from '@inmesh/core';
 import { type BalancerFactory, balancersByName } from './balancers.js';
 import {
+  countEjection,
   countResult,
   type EjectionCause,
   ejectionMs,
@@ -125,6 +126,7 @@ export class ClusterState {
       this.#unsubscribe();
       this.#unsubscribe = this.#follow(cluster);
     }
+    if (cluster.rules.outlier === undefined) this.#pardon();
     this.#rebuild(this.#parts.runtime.now());
   }
 
@@ -277,7 +279,7 @@ export class ClusterState {
     endpoint.isEjected = true;
     endpoint.isOnProbation = false;
     endpoint.ejectedUntilMs = nowMs + ms;
-    endpoint.ejections++;
+    countEjection(outlier, endpoint);
     endpoint.errorsInRow = 0;
     endpoint.gatewayErrorsInRow = 0;
     endpoint.localErrorsInRow = 0;
@@ -287,6 +289,14 @@ export class ClusterState {
       'endpoint ejected',
     );
     this.#rebuild(nowMs);
+  }
+
+  /** Nobody stays out, or on probation, under rules that are gone: nothing would end it. */
+  #pardon(): void {
+    for (const endpoint of this.#states.values()) {
+      endpoint.isEjected = false;
+      endpoint.isOnProbation = false;
+    }
   }
 
   #welcomeBack(endpoint: EndpointState, nowMs: number): void {

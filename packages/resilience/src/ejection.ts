@@ -79,6 +79,14 @@ export function ejectionMs(rules: OutlierRules, endpoint: EndpointState, random:
 }
 
 /**
+ * Counts an ejection. No further than the longest one: what comes after must become shorter with the first interval
+ * without an ejection, as Envoy's does.
+ */
+export function countEjection(rules: OutlierRules, endpoint: EndpointState): void {
+  if (endpoint.ejections * rules.baseEjectionMs < rules.maxEjectionMs) endpoint.ejections++;
+}
+
+/**
  * Endpoints that failed too large a share of their calls in an interval. gRPC A50 and Envoy `failure_percentage`.
  */
 export function failingEndpoints(

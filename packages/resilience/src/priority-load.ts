@@ -42,29 +42,29 @@ export function priorityLoad(
     const sizes = levels.map(({ total }, i) => (isPanicking[i] ? total : 0));
     return { percent: shares(sizes), isPanicking };
   }
-  let left = 100;
-  const percent = health.map((one) => {
-    const share = Math.min(left, Math.floor((one * 100) / sum));
-    left -= share;
-    return share;
-  });
-  // What rounding left goes to the first level that takes anything.
-  const first = percent.findIndex((one) => one > 0);
-  if (left > 0 && first !== -1) percent[first] = (percent[first] ?? 0) + left;
-  return { percent, isPanicking };
+  return { percent: sum < 100 ? shares(health) : filled(health), isPanicking };
 }
 
-function shares(sizes: readonly number[]): number[] {
-  const total = sizes.reduce((a, b) => a + b, 0);
-  if (total === 0) return sizes.map(() => 0);
+/** Each level takes what its health allows, until nothing is left. */
+function filled(health: readonly number[]): readonly number[] {
   let left = 100;
-  const percent = sizes.map((size) => {
-    const share = Math.floor((100 * size) / total);
+  return health.map((one) => {
+    const share = Math.min(left, one);
     left -= share;
     return share;
   });
-  const first = percent.findIndex((one) => one > 0);
-  if (first !== -1) percent[first] = (percent[first] ?? 0) + left;
+}
+
+/** Whole percents in proportion to `sizes`; what rounding leaves goes to the largest remainders, the first of equals. */
+function shares(sizes: readonly number[]): readonly number[] {
+  const total = sizes.reduce((a, b) => a + b, 0);
+  if (total === 0) return sizes.map(() => 0);
+  const percent = sizes.map((size) => Math.floor((100 * size) / total));
+  const byRemainder = sizes
+    .map((size, i) => ({ i, remainder: (100 * size) % total }))
+    .sort((a, b) => b.remainder - a.remainder || a.i - b.i);
+  const left = 100 - percent.reduce((a, b) => a + b, 0);
+  for (const { i } of byRemainder.slice(0, left)) percent[i] = (percent[i] ?? 0) + 1;
   return percent;
 }
 

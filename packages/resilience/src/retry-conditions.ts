@@ -40,7 +40,7 @@ export class RetryPredicate {
       : [];
     this.onReset = isAnyReset;
     this.onConnectFailure = isAnyReset || set.has('connect-failure') || set.has('reset-before-request');
-    this.onRefused = set.has('5xx') || set.has('reset') || set.has('refused-stream');
+    this.onRefused = isAnyReset || set.has('refused-stream');
   }
 
   /** Numbers of the gRPC statuses that are named. */
@@ -55,12 +55,8 @@ export class RetryPredicate {
     if (status < 400 && grpcStatus === undefined && this.#headers.length === 0)
       return this.#statusCodes.has(status);
     const set = this.#conditions;
-    if (status >= 400 && reply.header('x-envoy-ratelimited') !== undefined)
-      return set.has('envoy-ratelimited');
-    if (status >= 500 && status < 600 && set.has('5xx')) return true;
-    if (status >= 502 && status <= 504 && set.has('gateway-error')) return true;
-    if (status === 409 && set.has('retriable-4xx')) return true;
-    if (this.#statusCodes.has(status)) return true;
+    if (reply.header('x-envoy-ratelimited') !== undefined) return set.has('envoy-ratelimited');
+    if (matchesStatus(set, status) || this.#statusCodes.has(status)) return true;
     if (this.#headers.some((test) => test(reply))) return true;
     return grpcStatus !== undefined && this.#grpcStatuses.has(grpcStatus);
   }
@@ -69,6 +65,12 @@ export class RetryPredicate {
   names(httpStatus: number): boolean {
     return this.#statusCodes.has(httpStatus);
   }
+}
+
+function matchesStatus(set: ReadonlySet<RetryCondition>, status: number): boolean {
+  if (status >= 500 && status < 600 && set.has('5xx')) return true;
+  if (status >= 502 && status <= 504 && set.has('gateway-error')) return true;
+  return status === 409 && set.has('retriable-4xx');
 }
 
 const idempotentMethods: ReadonlySet<string> = new Set([

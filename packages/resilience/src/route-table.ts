@@ -2,11 +2,13 @@ import {
   type ForwardAction,
   type HeaderEdits,
   type Headers,
+  isMeshError,
   type LocalReply,
   MeshError,
   type PathMatch,
   type RedirectAction,
   type Route,
+  type RouteAction,
   type RouteBackend,
   type RouteMatch,
 } from '@inmesh/core';
@@ -63,10 +65,20 @@ interface Path {
 
 type MatchTest = (request: RoutedRequest, path: Path) => boolean;
 
-function invalid(route: Route, message: string): MeshError {
+function invalid(route: Route, message: string, cause?: unknown): MeshError {
   return new MeshError('INMESH_ERR_CONFIG_INVALID', `route "${route.name}": ${message}`, {
+    cause,
     details: { origin: route.origin },
   });
+}
+
+/** What is wrong inside a route must say which one. */
+function within<T>(route: Route, compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    throw isMeshError(error) ? invalid(route, error.message, error) : error;
+  }
 }
 
 function split(target: string): Path {
@@ -140,8 +152,8 @@ class CompiledRoute {
   constructor(route: Route, clusters: ReadonlySet<string> | undefined) {
     this.route = route;
     checkRouteRules(route.rules, `route "${route.name}"`);
-    this.#policy = routePolicy(route.rules);
-    this.#tests = route.matches.map((match) => [match, compileMatch(match)] as const);
+    this.#policy = within(route, () => routePolicy(route.rules));
+    this.#tests = within(route, () => route.matches.map((match) => [match, compileMatch(match)] as const));
     this.#backends = route.action.kind === 'forward' ? route.action.backends : [];
     this.#weight = this.#backends.reduce((sum, one) => sum + (one.weight ?? 1), 0);
     checkAction(route, this.#weight, clusters);
@@ -222,25 +234,43 @@ function redirect(
   };
 }
 
+/** What an action puts in place of the prefix that a match found. */
+function replacedPrefix(action: RouteAction): string | undefined {
+  switch (action.kind) {
+    case 'direct':
+      return undefined;
+    case 'redirect':
+      return action.prefix;
+    case 'forward':
+      return action.rewrite?.prefix;
+  }
+}
+
 function checkAction(route: Route, weight: number, clusters: ReadonlySet<string> | undefined): void {
   const { action, matches } = route;
-  const replaces =
-    action.kind === 'direct'
-      ? undefined
-      : action.kind === 'redirect'
-        ? action.prefix
-        : action.rewrite?.prefix;
   const findsPrefix =
     matches.length > 0 &&
     matches.every(({ path }) => path?.prefix !== undefined || path?.segments !== undefined);
-  if (replaces !== undefined && !findsPrefix)
+  if (replacedPrefix(action) !== undefined && !findsPrefix)
     throw invalid(route, 'only a path that is matched by prefix or segments can have its prefix replaced');
-  if (action.kind === 'direct') {
-    if (!Number.isInteger(action.status) || action.status < 200 || action.status > 599)
-      throw invalid(route, `status ${action.status} is not from 200 to 599`);
-    return;
+  switch (action.kind) {
+    case 'direct':
+      if (!Number.isInteger(action.status) || action.status < 200 || action.status > 599)
+        throw invalid(route, `status ${action.status} is not from 200 to 599`);
+      return;
+    case 'redirect':
+      return;
+    case 'forward':
+      checkForward(route, action, weight, clusters);
   }
-  if (action.kind === 'redirect') return;
+}
+
+function checkForward(
+  route: Route,
+  action: ForwardAction,
+  weight: number,
+  clusters: ReadonlySet<string> | undefined,
+): void {
   if (action.rewrite?.path !== undefined && action.rewrite.prefix !== undefined)
     throw invalid(route, 'rewrite either the path or its prefix, not both');
   if (action.backends.length === 0) throw invalid(route, 'it has no backend');

@@ -60,7 +60,7 @@ class CompiledSnapshot {
 export class Router {
   readonly #snapshot: () => Snapshot;
   readonly #clusters: Clusters;
-  readonly #runtime: Runtime;
+  readonly #random: () => number;
   #compiled: CompiledSnapshot | undefined;
 
   /**
@@ -70,7 +70,7 @@ export class Router {
   constructor(snapshot: () => Snapshot, clusters: Clusters, runtime: Runtime) {
     this.#snapshot = snapshot;
     this.#clusters = clusters;
-    this.#runtime = runtime;
+    this.#random = () => runtime.random();
   }
 
   /** The name that a host stands for; `undefined` passes through the mesh. */
@@ -89,7 +89,7 @@ export class Router {
     const compiled = this.#current();
     const table = compiled.table(name);
     if (table === undefined) return this.#forward(compiled, compiled.plain(name), name);
-    const routed = table.route(request, () => this.#runtime.random());
+    const routed = table.route(request, this.#random);
     if (routed === undefined)
       throw new MeshError(
         'INMESH_ERR_NO_ROUTE',

@@ -1,0 +1,76 @@
+import { createManualRuntime } from '@inmesh/core/testing';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { balancersByName, failurePenaltyMs, observeLatency } from '../src/index.js';
+import { endpointStates, found } from './support.js';
+
+describe('balancers', () => {
+  it('always pick one of their endpoints, whatever the weights and loads', () => {
+    const one = fc.record({
+      weight: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1e6, noNaN: true })),
+      active: fc.nat(1000),
+      costMs: fc.double({ min: 0, max: 1e7, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...Object.values(balancersByName)),
+        fc.array(one, { minLength: 1, maxLength: 20 }),
+        fc.integer({ min: 2, max: 10 }),
+        fc.boolean(),
+        fc.integer({ min: 1, max: 1 << 30 }),
+        (factory, specs, choices, isUniform, seed) => {
+          const endpoints = endpointStates(specs.length);
+          for (const [i, spec] of specs.entries())
+            Object.assign(found(endpoints[i]), { active: spec.active, costMs: spec.costMs });
+          const weights = new Map(endpoints.map((e, i) => [e, found(specs[i]).weight]));
+          const balancer = factory({
+            endpoints,
+            weightOf: (e) => weights.get(e) ?? 0,
+            isUniform,
+            choices,
+            random: createManualRuntime({ seed }).random,
+          });
+          for (let nowMs = 0; nowMs < 2000; nowMs += 50) expect(endpoints).toContain(balancer.pick(nowMs));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('observeLatency', () => {
+  it('rises at once and falls slowly, and never leaves the range of what it saw', () => {
+    const samples = fc.array(
+      fc.record({ ms: fc.double({ min: 0, max: 10_000, noNaN: true }), gapMs: fc.nat(30_000) }),
+      { minLength: 1, maxLength: 50 },
+    );
+    fc.assert(
+      fc.property(samples, (seen) => {
+        const endpoint = found(endpointStates(1)[0]);
+        let nowMs = 0;
+        let low = endpoint.costMs;
+        let high = endpoint.costMs;
+        for (const { ms, gapMs } of seen) {
+          nowMs += gapMs;
+          const before = endpoint.costMs;
+          observeLatency(endpoint, ms, nowMs);
+          low = Math.min(low, ms);
+          high = Math.max(high, ms);
+          if (ms >= before) expect(endpoint.costMs).toBe(ms);
+          else expect(endpoint.costMs).toBeLessThanOrEqual(before);
+          expect(endpoint.costMs).toBeGreaterThanOrEqual(low - 1e-9);
+          expect(endpoint.costMs).toBeLessThanOrEqual(high + 1e-9);
+          expect(endpoint.costAtMs).toBe(nowMs);
+        }
+      }),
+    );
+  });
+
+  it('moves 1 - 1/e of the way in 10 s', () => {
+    const endpoint = found(endpointStates(1)[0]);
+    observeLatency(endpoint, 1000, 0);
+    observeLatency(endpoint, 0, 10_000);
+    expect(endpoint.costMs).toBeCloseTo(1000 / Math.E, 6);
+    expect(failurePenaltyMs).toBe(5000);
+  });
+});
