@@ -17,12 +17,15 @@ import type { GrpcClient } from '@inmesh/grpc';
 import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
+import { Clusters, Router } from '@inmesh/resilience';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
 import { Server } from './mesh-server.js';
 import { PolicyEngine } from './policy-engine.js';
+import { type CallDeadline, deadlineOf, type MeshStats, reportClusters } from './stats.js';
 import { createStderrLogger } from './stderr-logger.js';
+import { buildTraffic, type Traffic } from './traffic.js';
 
 /** What {@link createMesh} has made before the mesh itself. */
 interface MeshParts {
@@ -30,7 +33,9 @@ interface MeshParts {
   readonly workload: Workload;
   readonly source: IdentitySource;
   readonly policies: PolicyEngine;
+  readonly traffic: Traffic;
   readonly layers: NonNullable<MeshOptions['layers']>;
+  readonly balancers: NonNullable<MeshOptions['balancers']>;
   readonly runtime: Runtime;
   readonly logger: Logger;
 }
@@ -41,13 +46,23 @@ class InProcessMesh implements Mesh {
   readonly #servers = new Set<Server>();
   readonly #dialer: Dialer;
   readonly #outbound: StackHolder;
+  readonly #clusters: Clusters;
+  readonly #router: Router;
   #http: HttpClient | undefined;
   #grpc: GrpcClient | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(parts: MeshParts) {
-    const { source, runtime, logger, config, layers } = parts;
+    const { source, runtime, logger, config, layers, balancers, traffic } = parts;
     this.#parts = parts;
+    this.#clusters = new Clusters({
+      runtime,
+      logger,
+      locality: config.values.locality ?? '',
+      balancers,
+      onUnreachable: (cluster) => traffic.sources.get(cluster)?.refresh(),
+    });
+    this.#router = new Router(() => this.#snapshot(), this.#clusters, runtime);
     this.#dialer = createDialer({
       source,
       runtime,
@@ -108,6 +123,14 @@ class InProcessMesh implements Mesh {
       : httpPeer(requestOrCall);
   }
 
+  deadline(): CallDeadline | undefined {
+    return deadlineOf(this.#context.current(), this.#parts.runtime.now());
+  }
+
+  stats(): MeshStats {
+    return reportClusters(this.#clusters);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -119,6 +142,8 @@ class InProcessMesh implements Mesh {
     await this.#http?.close();
     this.#grpc?.close();
     this.#dialer.close();
+    this.#clusters.close();
+    this.#parts.traffic.close();
     this.#parts.policies.close();
     await this.#parts.source.close();
   }
@@ -128,12 +153,13 @@ class InProcessMesh implements Mesh {
   }
 
   readonly #snapshot = (): Snapshot => {
-    const { config, workload, policies } = this.#parts;
+    const { config, workload, policies, traffic } = this.#parts;
     this.#current ??= Object.freeze({
       version: 1,
       workload,
       mtls: config.values.mtls,
-      clusters: config.values.upstreams,
+      clusters: traffic.clusters,
+      routes: traffic.routes,
       policies: policies.policies,
     });
     return this.#current;
@@ -144,7 +170,8 @@ class InProcessMesh implements Mesh {
     this.#checkOpen();
     const { source, runtime, logger, config } = this.#parts;
     this.#http ??= lazy.httpClient().createHttpClient({
-      snapshot: this.#snapshot,
+      router: this.#router,
+      clusters: this.#clusters,
       dialer: this.#dialer,
       source,
       stack: this.#outbound,
@@ -185,6 +212,7 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
     svid,
     policies: objects = [],
     layers = {},
+    balancers = {},
     runtime = systemRuntime,
     logger: given,
     ...code
@@ -200,7 +228,9 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
   });
   const source = createIdentitySource({ config: values, svid, env, runtime, logger });
   let policies: PolicyEngine | undefined;
+  let traffic: Traffic | undefined;
   try {
+    traffic = await buildTraffic(values, { runtime, logger, balancers });
     const wait = (watch: Watch<unknown>, what: string): Promise<void> =>
       waitAtStart(
         (signal) => watch.ready(signal),
@@ -229,9 +259,10 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
     );
     if (values.mtls !== 'strict')
       logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
-    return new InProcessMesh({ config, workload, source, policies, layers, runtime, logger });
+    return new InProcessMesh({ config, workload, source, policies, traffic, layers, balancers, runtime, logger });
   } catch (error) {
     policies?.close();
+    traffic?.close();
     await source.close();
     throw error;
   }

@@ -13,5 +13,7 @@ export {
   type ReplyHead,
   type Verdict,
 } from '@inmesh/core';
+export type { Balancer, BalancerFactory, BalancerInput, EndpointState } from '@inmesh/resilience';
 export { createMesh } from './create-mesh.js';
 export type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions, UserLayers } from './mesh-contract.js';
+export type { CallDeadline, ClusterReport, EndpointReport, MeshStats } from './stats.js';

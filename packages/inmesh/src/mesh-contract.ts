@@ -4,7 +4,9 @@ import type { ChannelCredentials, ClientOptions, Server as GrpcServer } from '@g
 import type { MeshSettings, ResolvedConfig } from '@inmesh/config';
 import type { Layer, Logger, PeerIdentity, Runtime, Watch } from '@inmesh/core';
 import type { HttpClient } from '@inmesh/http/client';
+import type { BalancerFactory } from '@inmesh/resilience';
 import type { IdentitySnapshot, StaticIdentity } from '@inmesh/identity';
+import type { CallDeadline, MeshStats } from './stats.js';
 
 /** Layers of your own, beside ours. */
 export interface UserLayers {
@@ -26,6 +28,8 @@ export interface MeshOptions extends MeshSettings {
   readonly policies?: readonly unknown[];
   /** Layers of your own. @defaultValue none */
   readonly layers?: UserLayers;
+  /** Balancers of your own, by upstream. @defaultValue those that the rules name */
+  readonly balancers?: Readonly<Record<string, BalancerFactory>>;
   /** Where Inmesh says what it does. @defaultValue JSON lines on standard error */
   readonly logger?: Logger;
   /** Time and chance. @defaultValue the system's */
@@ -78,6 +82,13 @@ export interface Mesh {
   readonly grpc: MeshGrpc;
   /** Who sent a request, or makes a gRPC call: a verified identity, `undefined` on plaintext. */
   peer(requestOrCall: unknown): PeerIdentity | undefined;
+  /**
+   * How long the call in whose handler we are may still take; `undefined` without a deadline. Calls made in the
+   * handler are bound by it without this.
+   */
+  deadline(): CallDeadline | undefined;
+  /** Counts of the clusters that were called, as they are now. */
+  stats(): MeshStats;
   /** Our own identity and its changes. */
   readonly identity: Watch<IdentitySnapshot>;
   /** The configuration in force, and where each value came from. */

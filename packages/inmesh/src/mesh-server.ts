@@ -17,6 +17,7 @@ import {
 import type { AttachedGrpcServer } from '@inmesh/grpc';
 import { createHttpListener, type HttpApplication, type HttpListener, toHttpServer } from '@inmesh/http';
 import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
+import { inboundLayers } from './default-stacks.js';
 import { lazy } from './lazy.js';
 import type { MeshServer, ServeOptions } from './mesh-contract.js';
 import type { PolicyEngine } from './policy-engine.js';
@@ -53,8 +54,10 @@ export class Server implements MeshServer {
   readonly #live = new LiveCalls();
   readonly #stack: StackHolder;
   readonly #stopPolicies: () => void;
+  readonly #stopIdentity: () => void;
   readonly #onClosed: (server: Server) => void;
   #set: PolicySet;
+  #trustEpoch = 0;
   #grpc: AttachedGrpcServer | undefined;
   #closing: Promise<void> | undefined;
 
@@ -72,9 +75,12 @@ export class Server implements MeshServer {
     }
     this.#set = policies.compile(this.#application.equivalence);
     this.#stopPolicies = policies.onChange(() => this.#onPolicies());
+    this.#stopIdentity = source.subscribe((state) => {
+      if (state.kind === 'ready') this.#onIdentity(state.value.trustEpoch);
+    });
     const own = authorize({ policies: () => this.#set, logger });
     this.#stack = new StackHolder(
-      createStack(insertLayers([own], layers), (role, phase, error) =>
+      createStack(insertLayers(inboundLayers(own, runtime), layers), (role, phase, error) =>
         logger.error({ role, phase, error }, 'a layer threw'),
       ),
     );
@@ -161,7 +167,24 @@ export class Server implements MeshServer {
     this.#grpc?.close();
     this.#tls?.close();
     this.#stopPolicies();
+    this.#stopIdentity();
     this.#onClosed(this);
+  }
+
+  /** An authority was removed: what it vouched for ends, however long it has been running. */
+  #onIdentity(trustEpoch: number): void {
+    if (trustEpoch === this.#trustEpoch) return;
+    this.#trustEpoch = trustEpoch;
+    this.#live.forEach(({ call }) => {
+      const { peer } = call.facts.connection;
+      if (peer === undefined || peer.trustEpoch === trustEpoch) return;
+      call.cancel(
+        new MeshError(
+          'INMESH_ERR_PEER_IDENTITY',
+          `an authority was removed that may have vouched for ${peer.id.uri}; it must connect anew`,
+        ),
+      );
+    });
   }
 
   /** New policies decide the next call at once, and calls under way again. */

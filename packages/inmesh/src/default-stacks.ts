@@ -1,0 +1,12 @@
+import type { Layer, Runtime } from '@inmesh/core';
+import { deadline, retryGuard } from '@inmesh/resilience';
+
+/**
+ * The layers of inbound calls, outermost first; `inbound` of the user's come where their constraints allow. Every
+ * layer says why it stands where it stands, and a test holds the order to that.
+ *
+ * @param authorize - Decides who may call.
+ */
+export function inboundLayers(authorize: Layer, runtime: Runtime): readonly Layer[] {
+  return [authorize, retryGuard(), deadline(runtime)];
+}
