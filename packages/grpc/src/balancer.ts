@@ -1,22 +1,30 @@
 import {
   type ChannelOptions,
   experimental,
-  Metadata,
   connectivityState as State,
-  status,
+  status as Status,
+  type StatusObject,
 } from '@grpc/grpc-js';
-import { type Cluster, createTimer, findCluster, type Runtime } from '@inmesh/core';
-import { type ClientState, type EndpointEntry, endpointOption, nextId, stateOf } from './client-registry.js';
+import { createTimer, MeshError, type Snapshot } from '@inmesh/core';
+import type { ClusterState } from '@inmesh/resilience';
+import { statusOfError } from './call-status.js';
+import { type ClientState, type EndpointEntry, endpointOption, stateOf } from './client-registry.js';
+import { ClientRpc } from './client-rpc.js';
+import { ClusterPool, type Picked } from './cluster-pool.js';
 import { balancerName } from './resolver.js';
+import { toPickResult } from './seams.js';
 
-const { PickResultType, QueuePicker, UnavailablePicker } = experimental;
+const { PickResultType, UnavailablePicker } = experimental;
 type Subchannel = experimental.SubchannelInterface;
 
-class BalancerConfig implements experimental.TypedLoadBalancingConfig {
-  readonly cluster: string;
+/** How often calls that wait are picked anew where nothing tells that it would help: an ejection ends by time alone. */
+const repickMs = 1000;
 
-  constructor(cluster: string) {
-    this.cluster = cluster;
+class BalancerConfig implements experimental.TypedLoadBalancingConfig {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
   }
 
   getLoadBalancerName(): string {
@@ -24,105 +32,46 @@ class BalancerConfig implements experimental.TypedLoadBalancingConfig {
   }
 
   toJsonObject(): object {
-    return { [balancerName]: { cluster: this.cluster } };
+    return { [balancerName]: { name: this.name } };
   }
 
-  static createFromJson(json: { readonly cluster?: unknown }): BalancerConfig {
-    return new BalancerConfig(typeof json.cluster === 'string' ? json.cluster : '');
-  }
-}
-
-/** Retire connections when this part of their certificates' remaining life has passed. */
-const retireAt = 0.5;
-const longestTimerMs = 86_400_000;
-
-/** One endpoint: the connection in use, and its successor while that one is made. */
-class EndpointSlot implements EndpointEntry {
-  readonly id = nextId();
-  readonly cluster: Cluster;
-  readonly endpoint: EndpointEntry['endpoint'];
-  isVerified = false;
-  current: Subchannel;
-  error = '';
-  readonly #runtime: Runtime;
-  readonly #create: () => Subchannel;
-  readonly #onChange: () => void;
-  readonly #timer = createTimer(() => this.#replace());
-  readonly #listener: experimental.ConnectivityStateListener;
-  #next: Subchannel | undefined;
-
-  constructor(
-    state: ClientState,
-    cluster: Cluster,
-    endpoint: EndpointEntry['endpoint'],
-    create: (entry: EndpointEntry) => Subchannel,
-    onChange: () => void,
-  ) {
-    this.cluster = cluster;
-    this.endpoint = endpoint;
-    this.#runtime = state.runtime;
-    this.#onChange = onChange;
-    this.#create = () => create(this);
-    this.#listener = (subchannel, _before, now, _keepalive, message) =>
-      this.#onState(subchannel, now, message);
-    state.entries.set(this.id, this);
-    this.current = this.#start();
-  }
-
-  get state(): State {
-    return this.current.getConnectivityState();
-  }
-
-  onConnected(remainingMs: number): void {
-    this.#runtime.arm(this.#timer, Math.min(Math.max(remainingMs * retireAt, 100), longestTimerMs));
-  }
-
-  destroy(): void {
-    this.#runtime.disarm(this.#timer);
-    this.#drop(this.current);
-    if (this.#next !== undefined) this.#drop(this.#next);
-  }
-
-  #start(): Subchannel {
-    const subchannel = this.#create();
-    subchannel.ref();
-    subchannel.addConnectivityStateListener(this.#listener);
-    subchannel.startConnecting();
-    return subchannel;
-  }
-
-  /** A new connection takes over before the old one's certificate ends; calls on the old one go on. */
-  #replace(): void {
-    this.#next ??= this.#start();
-  }
-
-  #onState(subchannel: Subchannel, now: State, message: string | undefined): void {
-    if (message !== undefined && message !== '') this.error = message;
-    if (now === State.IDLE) subchannel.startConnecting();
-    // Not compared with the argument: listeners are handed what is inside the object that was made.
-    const next = this.#next;
-    if (next?.getConnectivityState() === State.READY) {
-      const old = this.current;
-      this.current = next;
-      this.#next = undefined;
-      this.#drop(old);
-    }
-    this.#onChange();
-  }
-
-  #drop(subchannel: Subchannel): void {
-    subchannel.removeConnectivityStateListener(this.#listener);
-    subchannel.unref();
+  static createFromJson(json: { readonly name?: unknown }): BalancerConfig {
+    return new BalancerConfig(typeof json.name === 'string' ? json.name : '');
   }
 }
 
-/** Round robin over the endpoints of a cluster that are connected and proved who they are. */
-class MeshBalancer implements experimental.LoadBalancer {
+/** Clusters that calls to a name may come to, by the routes in force. */
+function clustersOf({ routes }: Snapshot, name: string): ReadonlySet<string> {
+  const of = routes.get(name);
+  if (of === undefined) return new Set([name]);
+  return new Set(
+    of.flatMap(({ action }) =>
+      action.kind === 'forward'
+        ? action.backends.filter(({ weight = 1 }) => weight > 0).map(({ cluster }) => cluster)
+        : [],
+    ),
+  );
+}
+
+const nothing = { subchannel: null, status: null, onCallStarted: null, onCallEnded: null };
+const queued: experimental.PickResult = { ...nothing, pickResultType: PickResultType.QUEUE };
+
+function failed(pickResultType: experimental.PickResultType, status: StatusObject): experimental.PickResult {
+  return { ...nothing, pickResultType, status };
+}
+
+/**
+ * Connections of one channel to every cluster that its routes lead to; the balancing itself is the cluster's, shared
+ * with HTTP. Routes are chosen per RPC, so the picker is always the same and asks the cluster that the RPC carries.
+ */
+class MeshBalancer implements experimental.LoadBalancer, experimental.Picker {
   readonly #helper: experimental.ChannelControlHelper;
-  #slots: EndpointSlot[] = [];
+  readonly #pools = new Map<ClusterState, ClusterPool>();
+  readonly #repick = createTimer(() => this.#report());
+  readonly #onClose = (): void => this.#prune(new Set());
   #state: ClientState | undefined;
+  #options: ChannelOptions = {};
   #generation = 0;
-  #next = 0;
 
   constructor(helper: experimental.ChannelControlHelper) {
     this.#helper = helper;
@@ -135,107 +84,120 @@ class MeshBalancer implements experimental.LoadBalancer {
   ): boolean {
     const state = stateOf(options);
     if (!endpoints.ok || state === undefined || !(config instanceof BalancerConfig)) {
-      const details = endpoints.ok
-        ? 'INMESH_ERR_GRPC_CHANNEL: the mesh of this channel is closed'
-        : endpoints.error.details;
-      if (this.#slots.length === 0) this.#unavailable(details);
+      const closed = new MeshError('INMESH_ERR_CLOSED', 'the mesh of this channel is closed');
+      if (this.#pools.size === 0) this.#unavailable(endpoints.ok ? statusOfError(closed) : endpoints.error);
       return false;
     }
-    const cluster = findCluster(state.snapshot(), config.cluster);
-    if (cluster === undefined || cluster.endpoints.length === 0) {
-      this.#replaceSlots([]);
-      this.#unavailable(`INMESH_ERR_NO_ENDPOINT: ${config.cluster} has no endpoint`);
-      return true;
-    }
     this.#state = state;
-    // What is the same stays connected.
-    const kept = cluster.endpoints.map((endpoint) =>
-      this.#slots.find((slot) => slot.cluster === cluster && slot.endpoint === endpoint),
-    );
-    const slots = cluster.endpoints.map(
-      (endpoint, i) =>
-        kept[i] ??
-        new EndpointSlot(
-          state,
-          cluster,
-          endpoint,
-          (entry) => this.#subchannel(entry, options),
-          () => this.#report(),
-        ),
-    );
-    this.#replaceSlots(slots);
+    this.#options = options;
+    state.onClose.add(this.#onClose);
+    const snapshot = state.snapshot();
+    const used = new Set<ClusterState>();
+    for (const name of clustersOf(snapshot, config.name)) {
+      const cluster = snapshot.clusters.get(name);
+      if (cluster !== undefined) used.add(state.clusters.of(cluster));
+    }
+    this.#prune(used);
+    for (const cluster of used) this.#pool(cluster, state).sync();
     this.#report();
     return true;
   }
 
   exitIdle(): void {
-    for (const slot of this.#slots) slot.current.startConnecting();
+    // Asked for with every call; connections are made and remade without being asked.
   }
 
   resetBackoff(): void {
-    this.exitIdle();
+    // The same.
   }
 
   destroy(): void {
-    this.#replaceSlots([]);
+    this.#prune(new Set());
+    this.#state?.onClose.delete(this.#onClose);
+    this.#state?.runtime.disarm(this.#repick);
   }
 
   getTypeName(): string {
     return balancerName;
   }
 
-  #subchannel(entry: EndpointEntry, options: ChannelOptions): Subchannel {
+  pick({ metadata, extraPickInfo }: experimental.PickArgs): experimental.PickResult {
+    const rpc: unknown = extraPickInfo;
+    const state = this.#state;
+    if (!(rpc instanceof ClientRpc) || state === undefined) return queued;
+    const { refusal } = rpc;
+    if (refusal !== undefined) return failed(PickResultType.DROP, statusOfError(refusal));
+    if (!rpc.onPick(metadata)) return failed(PickResultType.DROP, outOfBudget(rpc));
+    return this.#toResult(rpc, this.#pool(rpc.cluster, state).pick(rpc), state);
+  }
+
+  #toResult(rpc: ClientRpc, picked: Picked, { runtime }: ClientState): experimental.PickResult {
+    if (picked === 'wait') {
+      if (rpc.cluster.ejected > 0) runtime.arm(this.#repick, repickMs);
+      return queued;
+    }
+    if (!(picked instanceof MeshError)) return toPickResult(picked);
+    // Overflow is never sent again; where nothing is reachable, a try in a quarter of a second would not reach it.
+    if (picked.code === 'INMESH_ERR_OVERFLOW')
+      return failed(PickResultType.DROP, statusOfError(picked, Status.UNAVAILABLE));
+    const status = rpc.forbidRetry(statusOfError(picked, Status.UNAVAILABLE));
+    return failed(PickResultType.TRANSIENT_FAILURE, status);
+  }
+
+  /** Made on demand: a route may have come into force that this balancer has not been told of. */
+  #pool(cluster: ClusterState, client: ClientState): ClusterPool {
+    let pool = this.#pools.get(cluster);
+    if (pool === undefined) {
+      pool = new ClusterPool({
+        client,
+        cluster,
+        connect: (entry) => this.#connect(entry),
+        onChange: () => this.#report(),
+      });
+      this.#pools.set(cluster, pool);
+    }
+    return pool;
+  }
+
+  #connect(entry: EndpointEntry): Subchannel {
     this.#generation++;
     const { host, port } = entry.endpoint;
     // Options that differ make a connection of its own; equal ones would share the one that is to retire.
     return this.#helper.createSubchannel(
       { host, port },
-      { ...options, [endpointOption]: entry.id, 'inmesh.generation': this.#generation },
+      { ...this.#options, [endpointOption]: entry.id, 'inmesh.generation': this.#generation },
     );
   }
 
-  #replaceSlots(slots: EndpointSlot[]): void {
-    for (const slot of this.#slots) {
-      if (slots.includes(slot)) continue;
-      slot.destroy();
-      this.#state?.entries.delete(slot.id);
+  #prune(used: ReadonlySet<ClusterState>): void {
+    for (const [cluster, pool] of this.#pools) {
+      if (used.has(cluster)) continue;
+      pool.destroy();
+      this.#pools.delete(cluster);
     }
-    this.#slots = slots;
   }
 
+  /** Tells grpc-js that picks may come out otherwise; it picks anew for the calls that wait. */
   #report(): void {
-    const ready = this.#slots.filter((slot) => slot.state === State.READY);
-    const verified = ready.filter((slot) => slot.isVerified);
-    if (verified.length > 0) {
-      this.#helper.updateState(State.READY, { pick: () => this.#pick(verified) }, null);
-    } else if (ready.length > 0) {
-      this.#unavailable(
-        'INMESH_ERR_GRPC_CHANNEL: a mesh:/// channel needs mesh.grpc.credentials() of its own mesh',
-      );
-    } else if (this.#slots.some((slot) => slot.state === State.CONNECTING || slot.state === State.IDLE)) {
-      this.#helper.updateState(State.CONNECTING, new QueuePicker(this), null);
-    } else
-      this.#unavailable(this.#slots.find((slot) => slot.error !== '')?.error ?? 'no endpoint is reachable');
+    const pools = [...this.#pools.values()];
+    const state = pools.some((pool) => pool.isReady)
+      ? State.READY
+      : pools.some((pool) => pool.isConnecting)
+        ? State.CONNECTING
+        : State.TRANSIENT_FAILURE;
+    this.#helper.updateState(state, this, null);
   }
 
-  #pick(slots: readonly EndpointSlot[]): experimental.PickResult {
-    const slot = slots[this.#next++ % slots.length];
-    return {
-      pickResultType: PickResultType.COMPLETE,
-      subchannel: slot?.current ?? null,
-      status: null,
-      onCallStarted: null,
-      onCallEnded: null,
-    };
+  #unavailable(status: StatusObject): void {
+    this.#helper.updateState(State.TRANSIENT_FAILURE, new UnavailablePicker(status), status.details);
   }
+}
 
-  #unavailable(details: string): void {
-    this.#helper.updateState(
-      State.TRANSIENT_FAILURE,
-      new UnavailablePicker({ code: status.UNAVAILABLE, details, metadata: new Metadata() }),
-      details,
-    );
-  }
+/** A retry that the gate never saw, because its attempt failed before it had an endpoint. */
+function outOfBudget({ cluster }: ClientRpc): StatusObject {
+  return statusOfError(
+    new MeshError('INMESH_ERR_OVERFLOW', `the retry budget of ${cluster.name} is spent`, { stackless: true }),
+  );
 }
 
 /** Makes our balancer known to grpc-js; once per process. */

@@ -1,37 +1,18 @@
+import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import {
-  InterceptingCall,
-  type InterceptingListener,
-  type Interceptor,
-  type InterceptorOptions,
-  type Listener,
-  Metadata,
-  type StatusObject,
-} from '@grpc/grpc-js';
-import {
-  type Call,
   CallState,
   type ConnectionFacts,
   grpcStatusNumber,
   type Halt,
-  type LiveStack,
   MeshError,
   type Plan,
   type PlanRun,
+  type StatusCode,
   statusFromGrpcNumber,
 } from '@inmesh/core';
-import { statusOfHalt } from './grpc-status.js';
+import type { CallOrigin } from './call-origin.js';
+import { detailsOf, statusOfAnswer, statusOfError } from './call-status.js';
 import { MetadataHeaders } from './metadata-headers.js';
-
-/** Where a call comes from, noted while its caller's context is there. */
-export interface CallOrigin {
-  /** Cluster it goes to; `undefined` if it is none of the mesh's. */
-  readonly cluster: string | undefined;
-  /** The inbound call in whose handler it is made. */
-  readonly parent: Call | undefined;
-}
-
-/** Key under which {@link CallOrigin} travels in call options. */
-export const originKey: unique symbol = Symbol('inmesh.origin');
 
 const noConnection: ConnectionFacts = Object.freeze({
   peer: undefined,
@@ -43,103 +24,89 @@ const noConnection: ConnectionFacts = Object.freeze({
   sni: '',
 });
 
-type StartNext = (metadata: Metadata, listener: Listener) => void;
+/** What a {@link ClientCall} is made of. */
+export interface ClientCallParts {
+  /** Layers of its cluster; at least one. */
+  readonly plan: Plan;
+  /** Cluster it goes to. */
+  readonly cluster: string;
+  /** Method. */
+  readonly path: string;
+  /** Request metadata; layers write into it. */
+  readonly metadata: Metadata;
+  /** Where it comes from. */
+  readonly origin: CallOrigin | undefined;
+}
 
-/** One outbound RPC on its way through the layers. */
-class ClientCall implements PlanRun {
+/** The layers' view of one outbound RPC. Made only where a cluster has layers. */
+export class ClientCall implements PlanRun {
   entered = 0;
   hasEnded = false;
-  readonly #plan: Plan;
+  readonly #parts: ClientCallParts;
   readonly #call: CallState;
-  readonly #metadata: Metadata;
-  readonly #listener: InterceptingListener;
-  readonly #next: StartNext;
-  readonly #cancelWire: (code: number, details: string) => void;
+  #pass: (metadata: Metadata) => void = () => {};
+  #fail: (status: StatusObject) => void = () => {};
   #isStarted = false;
 
-  constructor(
-    plan: Plan,
-    origin: CallOrigin,
-    path: string,
-    metadata: Metadata,
-    listener: InterceptingListener,
-    next: StartNext,
-    cancelWire: (code: number, details: string) => void,
-  ) {
-    this.#plan = plan;
-    this.#metadata = metadata;
-    this.#listener = listener;
-    this.#next = next;
-    this.#cancelWire = cancelWire;
+  /** @param parts - What it is made of. */
+  constructor(parts: ClientCallParts) {
+    const { cluster, path, metadata, origin } = parts;
+    this.#parts = parts;
     this.#call = new CallState({
       side: 'client',
       protocol: 'grpc',
-      facts: { method: 'POST', path, authority: origin.cluster ?? '', connection: noConnection },
+      facts: { method: 'POST', path, authority: cluster, connection: noConnection },
       headers: new MetadataHeaders(metadata),
-      cluster: origin.cluster,
-      parent: origin.parent,
+      cluster,
+      parent: origin?.parent,
       operation: path,
       onCancel: (reason) => this.#cancel(reason),
     });
+    if (origin !== undefined) this.#call.tightenDeadline(origin.deadlineMs);
   }
 
-  begin(): void {
-    this.#plan.begin(this, this.#call);
+  /**
+   * Asks the layers.
+   *
+   * @returns Resolves when all let it pass; rejects with the status of the one that does not. Stays open if the call
+   * ends before: grpc-js would start a call whose caller has left.
+   */
+  begin(): Promise<Metadata> {
+    return new Promise((resolve, reject) => {
+      this.#pass = resolve;
+      // grpc-js takes the status itself as the reason.
+      this.#fail = reject;
+      this.#parts.plan.begin(this, this.#call);
+    });
   }
 
   onPass(): void {
     // A layer may have cancelled the call and let it pass all the same.
     if (this.hasEnded) return;
     this.#isStarted = true;
-    this.#next(this.#metadata, {
-      onReceiveMetadata: (metadata, forward) => {
-        if (this.#plan.watchesHead)
-          this.#plan.head(this, this.#call, {
-            httpStatus: 200,
-            grpcStatus: undefined,
-            headers: new MetadataHeaders(metadata),
-          });
-        forward(metadata);
-      },
-      onReceiveStatus: (status, forward) => {
-        this.#end(status.code, false, undefined);
-        forward(status);
-      },
-    });
+    this.#pass(this.#parts.metadata);
   }
 
   onHalt(halt: Halt): void {
-    const { code, message } = statusOfHalt(halt);
-    const error = halt.kind === 'reject' ? halt.error : undefined;
-    const metadata = new Metadata();
-    const headers = new MetadataHeaders(metadata);
-    for (const [name, value] of halt.reply?.headers ?? []) headers.append(name, value);
-    if (this.#plan.watchesHead)
-      this.#plan.head(this, this.#call, { httpStatus: 200, grpcStatus: statusFromGrpcNumber(code), headers });
-    this.#end(code, true, error);
-    this.#tell({ code, details: message || (error?.message ?? ''), metadata });
+    const status = statusOfAnswer(halt);
+    this.onHead(status.metadata, statusFromGrpcNumber(status.code));
+    this.onEnd(status.code, true, halt.kind === 'reject' ? halt.error : undefined);
+    this.#fail(status);
   }
 
-  /** The caller left before anything was started. */
-  onCancelled(): void {
-    this.#end(grpcStatusNumber('cancelled'), false, undefined);
+  /** The head of the reply came; a status if it is the whole reply. */
+  onHead(metadata: Metadata, status: StatusCode | undefined): void {
+    const { plan } = this.#parts;
+    if (!plan.watchesHead || this.hasEnded) return;
+    plan.head(this, this.#call, {
+      httpStatus: 200,
+      grpcStatus: status,
+      headers: new MetadataHeaders(metadata),
+    });
   }
 
-  #cancel(reason: MeshError): void {
-    if (this.#isStarted) this.#cancelWire(grpcStatusNumber(reason.status), reason.message);
-    else {
-      const code = grpcStatusNumber(reason.status);
-      this.#end(code, true, reason);
-      this.#tell({ code, details: reason.message, metadata: new Metadata() });
-    }
-  }
-
-  /** grpc-js expects no status while a call is still being started. */
-  #tell(status: StatusObject): void {
-    process.nextTick(() => this.#listener.onReceiveStatus(status));
-  }
-
-  #end(code: number, isLocalReply: boolean, error: MeshError | undefined): void {
+  /** The last byte, or the end without one; only the first time. */
+  onEnd(code: number, isLocalReply: boolean, error: MeshError | undefined): void {
     if (this.hasEnded) return;
     const status = statusFromGrpcNumber(code);
     const failure =
@@ -148,37 +115,17 @@ class ClientCall implements PlanRun {
         ? new MeshError('INMESH_ERR_CANCELLED', 'the caller ended the call', { stackless: true })
         : undefined);
     this.#call.finish(failure);
-    this.#plan.end(this, this.#call, { status, httpStatus: 200, error: failure, isLocalReply });
+    this.#parts.plan.end(this, this.#call, { status, httpStatus: 200, error: failure, isLocalReply });
   }
-}
 
-/** Runs the layers of outbound calls. Costs nothing where a cluster has none. */
-export function layersInterceptor(stack: LiveStack): Interceptor {
-  return (options: InterceptorOptions, nextCall) => {
-    const origin = (options as { readonly [originKey]?: CallOrigin })[originKey];
-    // What is passed on unchanged needs no wrapper.
-    if (origin?.cluster === undefined) return nextCall(options) as InterceptingCall;
-    const plan = stack.plan({ side: 'client', cluster: origin.cluster });
-    const wire = nextCall(options);
-    if (plan.layers.length === 0) return wire as InterceptingCall;
-    let call: ClientCall | undefined;
-    return new InterceptingCall(wire, {
-      start(metadata, listener, next) {
-        call = new ClientCall(
-          plan,
-          origin,
-          options.method_definition.path,
-          metadata,
-          listener,
-          next,
-          (code, details) => wire.cancelWithStatus(code, details),
-        );
-        call.begin();
-      },
-      cancel(next) {
-        call?.onCancelled();
-        next();
-      },
-    });
-  };
+  /** A layer cancelled it. */
+  #cancel(reason: MeshError): void {
+    if (this.#isStarted) {
+      this.#parts.origin?.handle.call?.cancelWithStatus(grpcStatusNumber(reason.status), detailsOf(reason));
+      return;
+    }
+    const status = statusOfError(reason);
+    this.onEnd(status.code, true, reason);
+    this.#fail(status);
+  }
 }

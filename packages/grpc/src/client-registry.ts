@@ -1,40 +1,58 @@
-import type { Cluster, Endpoint, Runtime, Snapshot } from '@inmesh/core';
+import type { Endpoint, LiveStack, MeshError, Runtime, Snapshot, SpiffeId } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
+import type { Clusters, Router } from '@inmesh/resilience';
+import type { LiveRpcs } from './live-rpcs.js';
 
 /** One endpoint of one channel: what its subchannels connect to, and whom they must find there. */
 export interface EndpointEntry {
   /** Number by which a subchannel's options name it. */
   readonly id: number;
-  /** Cluster it belongs to. */
-  readonly cluster: Cluster;
+  /** Cluster it belongs to, for errors. */
+  readonly cluster: string;
   /** Where it is. */
   readonly endpoint: Endpoint;
-  /** Whether a connection of it was verified by us; a channel with other credentials never is. */
-  isVerified: boolean;
-  /** Told how long the certificates of a new connection last, in milliseconds. */
+  /** Whom we must find there. */
+  readonly identities: readonly SpiffeId[];
+  /** A connection was verified by us, and how long its certificates last, in milliseconds. */
   onConnected(remainingMs: number): void;
+  /** A connection failed, and why; grpc-js only keeps a text of it. */
+  onFailed(error: MeshError): void;
 }
 
 /** What the resolver, the balancer and the credentials of one mesh share. */
 export interface ClientState {
   /** Number by which channel options name it. */
   readonly id: number;
-  /** Clusters now. */
+  /** Configuration now. */
   readonly snapshot: () => Snapshot;
-  /** Calls `listener` when clusters change; returns how to stop. */
+  /** Calls `listener` when the configuration changes; returns how to stop. */
   readonly onSnapshot: (listener: () => void) => () => void;
+  /** Says where calls go. */
+  readonly router: Router;
+  /** Live state of clusters, shared with HTTP. */
+  readonly clusters: Clusters;
+  /** Layers of outbound calls. */
+  readonly stack: LiveStack;
+  /** RPCs in flight. */
+  readonly live: LiveRpcs;
   /** Opens connections. */
   readonly dialer: Dialer;
   /** Who we are. */
   readonly source: IdentitySource;
-  /** Wall clock and timers. */
+  /** Time. */
   readonly runtime: Runtime;
   /** Endpoints by number. */
   readonly entries: Map<number, EndpointEntry>;
+  /** Told when the mesh closes. */
+  readonly onClose: Set<() => void>;
+  /** Whether the mesh is closed: nothing new begins. */
+  isClosed: boolean;
 }
 
 /** Channel option that names the mesh; several may live in one process. */
 export const meshOption = 'inmesh.mesh';
+/** Channel option with the paths of idempotent methods. */
+export const idempotentOption = 'inmesh.idempotent';
 /** Subchannel option that names the endpoint. */
 export const endpointOption = 'inmesh.endpoint';
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { CallCredentials, ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
 import { clientAlpn, connectionFacts } from '@inmesh/identity';
+import { endpointKey } from '@inmesh/resilience';
 import { type ClientState, type EndpointEntry, endpointOption, stateOf } from './client-registry.js';
 
 type SecureConnector = experimental.SecureConnector;
@@ -28,25 +29,25 @@ class MeshConnector implements SecureConnector {
         ),
       );
     }
-    const { cluster, endpoint } = entry;
+    const { cluster, endpoint, identities } = entry;
     const { source, runtime, dialer } = this.#state;
     return new Promise((resolve, reject) => {
       dialer.secure(
         socket,
         {
-          expect: cluster.identities,
+          expect: identities,
           alpn: clientAlpn.h2,
-          cluster: cluster.name,
-          address: `${endpoint.host}:${endpoint.port}`,
+          cluster,
+          address: endpointKey(endpoint),
         },
         (error, secured) => {
           if (secured === undefined) {
+            if (error !== undefined) entry.onFailed(error);
             reject(error ?? new Error('no connection'));
             return;
           }
           const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
           const peer = connectionFacts(secured)?.peer?.notAfterMs ?? 0;
-          entry.isVerified = true;
           entry.onConnected(Math.min(own, peer) - runtime.wallMs());
           resolve({ socket: secured, secure: true });
         },

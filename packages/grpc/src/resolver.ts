@@ -1,23 +1,28 @@
-import { type ChannelOptions, experimental, Metadata, status } from '@grpc/grpc-js';
-import { findCluster } from '@inmesh/core';
-import { type ClientState, stateOf } from './client-registry.js';
+import { type ChannelOptions, experimental, status } from '@grpc/grpc-js';
+import { MeshError } from '@inmesh/core';
+import { statusOfError } from './call-status.js';
+import { type ClientState, idempotentOption, stateOf } from './client-registry.js';
+import { MeshConfigSelector } from './config-selector.js';
 
 /** Scheme of mesh targets: `mesh:///orders`. */
 export const meshScheme = 'mesh';
 /** Name of our balancer in service configs. */
-export const balancerName = 'inmesh_round_robin';
+export const balancerName = 'inmesh';
 
-const { statusOrFromError, statusOrFromValue } = experimental;
+const { CHANNEL_ARGS_CONFIG_SELECTOR_KEY, statusOrFromError, statusOrFromValue } = experimental;
+const noPaths: ReadonlySet<string> = new Set();
 
-function fault(code: status, details: string): ReturnType<typeof statusOrFromError> {
-  return statusOrFromError({ code, details, metadata: new Metadata() });
+/** Attempts that the options of a channel allow. */
+function maxAttempts(options: ChannelOptions): number {
+  return options['grpc.enable_retries'] === 0 ? 1 : (options['grpc-node.retry_max_attempts_limit'] ?? 5);
 }
 
-/** Resolves the name of a cluster to its endpoints, of the mesh that the channel options name. */
+/** Puts the routes and clusters of a mesh name, of the mesh that the channel options name, before a channel. */
 class MeshResolver implements experimental.Resolver {
   readonly #name: string;
   readonly #listener: experimental.ResolverListener;
   readonly #state: ClientState | undefined;
+  readonly #selector: MeshConfigSelector | undefined;
   #unsubscribe: (() => void) | undefined;
 
   constructor(
@@ -28,6 +33,13 @@ class MeshResolver implements experimental.Resolver {
     this.#name = target.path;
     this.#listener = listener;
     this.#state = stateOf(options);
+    const paths: unknown = options[idempotentOption];
+    const idempotent = paths instanceof Set ? (paths as ReadonlySet<string>) : noPaths;
+    if (this.#state !== undefined)
+      this.#selector = new MeshConfigSelector(target.path, this.#state, {
+        idempotent,
+        maxAttempts: maxAttempts(options),
+      });
   }
 
   updateResolution(): void {
@@ -46,38 +58,45 @@ class MeshResolver implements experimental.Resolver {
   }
 
   #report(): void {
-    const name = this.#name;
+    const host = this.#name;
     if (this.#state === undefined) {
       this.#fail(
+        new MeshError(
+          'INMESH_ERR_GRPC_CHANNEL',
+          `the channel to mesh:///${host} was made without mesh.grpc.channelOptions(), or its mesh is closed`,
+        ),
         status.FAILED_PRECONDITION,
-        `INMESH_ERR_GRPC_CHANNEL: the channel to mesh:///${name} was made without mesh.grpc.channelOptions(), or its mesh is closed`,
       );
       return;
     }
-    const cluster = findCluster(this.#state.snapshot(), name);
-    if (cluster === undefined) {
-      const variable = name.toUpperCase().replaceAll('-', '_').replaceAll('.', '__');
+    const name = this.#state.router.nameOf(host);
+    if (name === undefined) {
+      const variable = host.toUpperCase().replaceAll('-', '_').replaceAll('.', '__');
       this.#fail(
+        new MeshError(
+          'INMESH_ERR_NO_ENDPOINT',
+          `mesh:///${host} is not configured; set INMESH_UPSTREAM_${variable}`,
+        ),
         status.UNAVAILABLE,
-        `INMESH_ERR_NO_ENDPOINT: mesh:///${name} is not configured; set INMESH_UPSTREAM_${variable}`,
       );
       return;
     }
-    const endpoints = cluster.endpoints.map(({ host, port }) => ({ addresses: [{ host, port }] }));
     const config = statusOrFromValue({
       methodConfig: [],
-      loadBalancingConfig: [{ [balancerName]: { cluster: cluster.name } }],
+      loadBalancingConfig: [{ [balancerName]: { name } }],
     });
+    // The balancer takes endpoints from the clusters, which know them before any resolver does.
     this.#listener(
-      statusOrFromValue(endpoints),
-      {},
+      statusOrFromValue([]),
+      { [CHANNEL_ARGS_CONFIG_SELECTOR_KEY]: this.#selector },
       config as Parameters<experimental.ResolverListener>[2],
       '',
     );
   }
 
-  #fail(code: status, details: string): void {
-    this.#listener(fault(code, details) as Parameters<experimental.ResolverListener>[0], {}, null, '');
+  #fail(error: MeshError, code: status): void {
+    const list = statusOrFromError(statusOfError(error, code));
+    this.#listener(list as Parameters<experimental.ResolverListener>[0], {}, null, '');
   }
 }
 

@@ -1,7 +1,13 @@
 import type { Http2Server, ServerHttp2Stream } from 'node:http2';
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
-import { type Server, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
+import {
+  type experimental,
+  type Metadata,
+  type Server,
+  ServerCredentials,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
 
 /**
@@ -80,4 +86,53 @@ export function addInterceptor(server: Server, interceptor: ServerInterceptor): 
   const { interceptors } = server as unknown as ServerInternals;
   if (!Array.isArray(interceptors)) throw unsupported('list of interceptors');
   interceptors.unshift(interceptor);
+}
+
+type Subchannel = ReturnType<experimental.SubchannelInterface['getRealSubchannel']>;
+type CreateCall = Parameters<Subchannel['createCall']>;
+
+/** The call of one attempt on the wire. */
+export type SubchannelCall = ReturnType<Subchannel['createCall']>;
+/** Told of the reply of one attempt. */
+export type AttemptListener = CreateCall[3];
+
+/** What a call of grpc-js asks of the subchannel that a picker gives it; subchannels have more. */
+export interface AttemptSubchannel
+  extends Pick<
+    experimental.SubchannelInterface,
+    'getAddress' | 'getCallCredentials' | 'getChannelzRef' | 'getConnectivityState'
+  > {
+  /** Starts the attempt. */
+  getRealSubchannel(): { createCall(...args: CreateCall): SubchannelCall };
+}
+
+/** A pick result whose subchannel only does what an attempt needs: an object per attempt instead of wrappers. */
+export function toPickResult(pick: {
+  readonly pickResultType: experimental.PickResultType;
+  readonly subchannel: AttemptSubchannel;
+}): experimental.PickResult {
+  return pick as unknown as experimental.PickResult;
+}
+
+/** What a config selector leaves for the picker; texts by type, anything in fact. */
+type PickInformation = experimental.PickArgs['extraPickInfo'];
+
+/** Sends an object from the config selector to the picker. */
+export function toPickInformation(rpc: object): PickInformation {
+  return rpc as unknown as PickInformation;
+}
+
+/** Calls `listener` when the caller's last message has been handed over. */
+export function onHalfClose(call: SubchannelCall, listener: () => void): void {
+  const halfClose = call.halfClose.bind(call);
+  call.halfClose = () => {
+    listener();
+    halfClose();
+  };
+}
+
+/** Metadata that a server's call hands to its handler, before it does. */
+export function metadataOf(call: object): Metadata | undefined {
+  const { metadata } = call as { readonly metadata?: Metadata };
+  return metadata;
 }

@@ -4,14 +4,20 @@ import * as grpc from '@grpc/grpc-js';
 import {
   CallContext,
   type Cluster,
+  type ClusterRules,
   createStack,
+  type Endpoint,
   type Layer,
   LiveCalls,
   parseSpiffeId,
+  type Route,
+  type RouteRules,
+  type Runtime,
   type Snapshot,
   StackHolder,
   silentLogger,
   systemRuntime,
+  WatchSource,
 } from '@inmesh/core';
 import {
   createDialer,
@@ -20,7 +26,20 @@ import {
   type StaticIdentitySource,
 } from '@inmesh/identity';
 import { createTestCa, type TestCa } from '@inmesh/identity/testing';
-import { createGrpcClient, createGrpcListener, type GrpcClient, type GrpcListener } from '../src/index.js';
+import {
+  type ClusterState,
+  Clusters,
+  defaultClusterRules,
+  defaultRouteRules,
+  Router,
+} from '@inmesh/resilience';
+import {
+  createGrpcClient,
+  createGrpcListener,
+  type GrpcChannelOptions,
+  type GrpcClient,
+  type GrpcListener,
+} from '../src/index.js';
 
 const toBuffer = (text: string): Buffer => Buffer.from(text);
 const toText = (buffer: Buffer): string => buffer.toString();
@@ -102,6 +121,32 @@ export interface TestService {
   readonly context: CallContext;
 }
 
+export interface ClientOptions {
+  layers?: readonly Layer[];
+  context?: CallContext;
+  expect?: string;
+  name?: string;
+  source?: StaticIdentitySource;
+  runtime?: Runtime;
+  rules?: Partial<RouteRules>;
+  clusterRules?: Partial<ClusterRules>;
+  /** Further clusters, by name. */
+  clusters?: Readonly<Record<string, readonly number[]>>;
+  /** Routes of `echo`. */
+  routes?: readonly Route[];
+  channel?: GrpcChannelOptions;
+  grpc?: grpc.ClientOptions;
+}
+
+export interface TestClient {
+  readonly mesh: GrpcClient;
+  readonly client: EchoClient;
+  readonly source: StaticIdentitySource;
+  cluster(name?: string): ClusterState;
+  endpoints(name?: string): WatchSource<readonly Endpoint[]>;
+  replace(changed: Partial<Snapshot>): void;
+}
+
 export class TestMesh {
   readonly ca: TestCa;
   readonly #cleanups: (() => Promise<unknown> | void)[] = [];
@@ -163,47 +208,78 @@ export class TestMesh {
     return { listener, port: (listener.server.address() as AddressInfo).port, live, stack, context };
   }
 
-  async client(
-    ports: readonly number[],
-    options: {
-      layers?: readonly Layer[];
-      context?: CallContext;
-      expect?: string;
-      name?: string;
-      source?: StaticIdentitySource;
-    } = {},
-  ): Promise<{ mesh: GrpcClient; client: EchoClient; source: StaticIdentitySource }> {
+  /** A client of the clusters given; the first is the one that `client` calls. */
+  async client(ports: readonly number[], options: ClientOptions = {}): Promise<TestClient> {
     const source = options.source ?? (await this.identity(options.name ?? 'web'));
+    const runtime = options.runtime ?? systemRuntime;
     const dialer = createDialer({ source, runtime: systemRuntime, logger: silentLogger });
-    const cluster: Cluster = {
-      name: 'echo',
-      identities: [parseSpiffeId(`spiffe://a.test/ns/default/sa/${options.expect ?? 'echo'}`)],
-      endpoints: ports.map((port) => ({ host: '127.0.0.1', port })),
+    const watches = new Map<string, WatchSource<readonly Endpoint[]>>();
+    const cluster = (name: string, list: readonly number[]): Cluster => {
+      const endpoints = new WatchSource<readonly Endpoint[]>();
+      endpoints.set(list.map((port) => ({ host: '127.0.0.1', port })));
+      watches.set(name, endpoints);
+      return {
+        name,
+        identities: [parseSpiffeId(`spiffe://a.test/ns/default/sa/${options.expect ?? 'echo'}`)],
+        endpoints,
+        rules: { ...defaultClusterRules, ...options.clusterRules },
+        routeRules: { ...defaultRouteRules, ...options.rules },
+      };
     };
-    const snapshot: Snapshot = {
+    const named = Object.entries({ echo: ports, ...options.clusters });
+    let snapshot: Snapshot = {
       version: 1,
       workload: { service: 'web', namespace: 'default', trustDomain: 'a.test', labels: {} },
       mtls: 'strict',
-      clusters: new Map([['echo', cluster]]),
+      clusters: new Map(named.map(([name, list]) => [name, cluster(name, list)])),
+      routes: new Map(options.routes === undefined ? [] : [['echo', options.routes]]),
       policies: [],
     };
+    const listeners = new Set<() => void>();
+    const clusters = new Clusters({ runtime, logger: silentLogger });
     const mesh = createGrpcClient({
       snapshot: () => snapshot,
-      onSnapshot: () => () => {},
+      onSnapshot: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      router: new Router(() => snapshot, clusters, runtime),
+      clusters,
       dialer,
       source,
       stack: new StackHolder(createStack(options.layers ?? [])),
       context: options.context ?? new CallContext(),
-      runtime: systemRuntime,
+      runtime,
     });
-    const client = new EchoClient('mesh:///echo', mesh.credentials(), mesh.channelOptions());
+    const client = new EchoClient('mesh:///echo', mesh.credentials(), {
+      ...mesh.channelOptions(options.channel),
+      ...options.grpc,
+    });
     this.cleanup(async () => {
       client.close();
-      mesh.close();
+      await mesh.close({ timeoutMs: 0 });
       dialer.close();
       await source.close();
     });
-    return { mesh, client, source };
+    return {
+      mesh,
+      client,
+      source,
+      cluster: (name = 'echo') => {
+        const found = snapshot.clusters.get(name);
+        if (found === undefined) throw new Error(`no cluster ${name}`);
+        return clusters.of(found);
+      },
+      endpoints: (name = 'echo') => {
+        const found = watches.get(name);
+        if (found === undefined) throw new Error(`no cluster ${name}`);
+        return found;
+      },
+      replace: (changed) => {
+        snapshot = { ...snapshot, ...changed, version: snapshot.version + 1 };
+        for (const listener of listeners) listener();
+      },
+    };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,213 @@
+import { experimental, type Metadata } from '@grpc/grpc-js';
+import { MeshError, type Runtime, type Timer } from '@inmesh/core';
+import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
+import { detailsOf, markStatus } from './call-status.js';
+import type { ClientRpc } from './client-rpc.js';
+import { type AttemptStatus, judge } from './outcome.js';
+import { type AttemptListener, type AttemptSubchannel, onHalfClose, type SubchannelCall } from './seams.js';
+
+const deadlineExceeded = 4;
+
+/**
+ * One attempt of an RPC on one endpoint: what the picker hands out, the subchannel that grpc-js starts the attempt on,
+ * and the listener of its reply; one object for all three. It counts the attempt from the pick to the last byte.
+ */
+export class Attempt implements AttemptSubchannel, AttemptListener, Timer {
+  timerNext: Timer | undefined = undefined;
+  timerPrev: Timer | undefined = undefined;
+  timerDueMs = 0;
+  // The fields of a pick result.
+  readonly pickResultType = experimental.PickResultType.COMPLETE;
+  readonly subchannel: AttemptSubchannel = this;
+  readonly status = null;
+  readonly onCallStarted = null;
+  readonly onCallEnded = null;
+  /** Where it goes. */
+  readonly endpoint: EndpointState;
+  readonly #rpc: ClientRpc;
+  readonly #runtime: Runtime;
+  readonly #connection: experimental.SubchannelInterface;
+  #listener: AttemptListener | undefined;
+  #call: SubchannelCall | undefined;
+  #isOpen = true;
+  #isTimedOut = false;
+  #isArmed = false;
+  /** When the request was whole; `undefined` while the caller still sends. */
+  #sentMs: number | undefined;
+  #headMs: number | undefined;
+
+  /** @param connection - To the endpoint. */
+  constructor(
+    rpc: ClientRpc,
+    endpoint: EndpointState,
+    connection: experimental.SubchannelInterface,
+    runtime: Runtime,
+  ) {
+    this.#rpc = rpc;
+    this.endpoint = endpoint;
+    this.#connection = connection;
+    this.#runtime = runtime;
+    rpc.cluster.onStart(endpoint);
+  }
+
+  /** Whether its head came. */
+  get hasHead(): boolean {
+    return this.#headMs !== undefined;
+  }
+
+  getConnectivityState(): ReturnType<experimental.SubchannelInterface['getConnectivityState']> {
+    return this.#connection.getConnectivityState();
+  }
+
+  getCallCredentials(): ReturnType<experimental.SubchannelInterface['getCallCredentials']> {
+    return this.#connection.getCallCredentials();
+  }
+
+  getChannelzRef(): ReturnType<experimental.SubchannelInterface['getChannelzRef']> {
+    return this.#connection.getChannelzRef();
+  }
+
+  getAddress(): string {
+    return this.#connection.getAddress();
+  }
+
+  getRealSubchannel(): this {
+    return this;
+  }
+
+  createCall(
+    metadata: Metadata,
+    host: string,
+    path: string,
+    listener: AttemptListener,
+    callNumber: number,
+  ): SubchannelCall {
+    this.#listener = listener;
+    const { forward, origin } = this.#rpc;
+    const call = this.#connection
+      .getRealSubchannel()
+      .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
+    this.#call = call;
+    this.#rpc.onAttemptStart();
+    // Time counts from when the request is whole. Only a caller that sends no stream is sure to have sent it by now.
+    if (origin?.sendsStream === false) this.#onRequestSent();
+    else onHalfClose(call, () => this.#onRequestSent());
+    return call;
+  }
+
+  /** It was picked and will not be started. */
+  abandon(): void {
+    if (this.#call === undefined) this.#close();
+  }
+
+  /** Cuts it; its status still comes. */
+  cut(code: number, details: string): void {
+    this.#call?.cancelWithStatus(code, details);
+  }
+
+  onTimer(): void {
+    const { cluster, forward } = this.#rpc;
+    this.#isTimedOut = true;
+    const error = new MeshError(
+      'INMESH_ERR_ATTEMPT_TIMEOUT',
+      `${cluster.name} at ${this.endpoint.key} did not answer within ${forward.policy.rules.retry.perTryTimeoutMs} ms`,
+      { stackless: true },
+    );
+    this.cut(deadlineExceeded, detailsOf(error));
+  }
+
+  onReceiveMetadata(metadata: Metadata): void {
+    if (this.#headMs === undefined) this.#onHead();
+    this.#listener?.onReceiveMetadata(metadata);
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    this.#listener?.onReceiveMessage(message);
+  }
+
+  onReceiveStatus(status: AttemptStatus): void {
+    if (this.#isOpen) this.#finish(status);
+    this.#listener?.onReceiveStatus(status);
+  }
+
+  #onRequestSent(): void {
+    if (this.#sentMs !== undefined || !this.#isOpen) return;
+    this.#sentMs = this.#runtime.now();
+    if (this.hasHead) return;
+    this.#rpc.onRequestSent(this.#sentMs);
+    const { perTryTimeoutMs } = this.#rpc.forward.policy.rules.retry;
+    if (perTryTimeoutMs <= 0) return;
+    this.#isArmed = true;
+    this.#runtime.arm(this, perTryTimeoutMs);
+  }
+
+  #onHead(): void {
+    const { cluster, origin } = this.#rpc;
+    const nowMs = this.#runtime.now();
+    this.#headMs = nowMs;
+    this.#disarm();
+    this.#rpc.onHead();
+    // A stream may last for hours: what its head says of the endpoint is said now. A unary reply ends at once.
+    if (origin?.receivesStream === false || this.#sentMs === undefined) return;
+    const result = this.endpoint.isOnProbation ? 'ok' : 'unknown';
+    cluster.onResult(this.endpoint, result, nowMs - this.#sentMs, nowMs);
+  }
+
+  #finish(status: AttemptStatus): void {
+    const rpc = this.#rpc;
+    const nowMs = this.#runtime.now();
+    if (rpc.hasEnded) {
+      this.#observeCut(nowMs);
+      this.#close();
+      return;
+    }
+    const judgement = judge(rpc.forward.policy, status, this.#isTimedOut);
+    if (judgement.result === 'local-error')
+      markStatus(status, this.#isTimedOut ? 'INMESH_ERR_ATTEMPT_TIMEOUT' : 'INMESH_ERR_CONNECTION_LOST');
+    rpc.cluster.onResult(
+      this.endpoint,
+      judgement.result,
+      this.#latencyMs(judgement.result, judgement.isPenalized, nowMs),
+      nowMs,
+    );
+    this.#close();
+    rpc.onAttemptEnd(this, status, judgement);
+  }
+
+  #latencyMs(result: AttemptResult, isPenalized: boolean, nowMs: number): number | undefined {
+    const sentMs = this.#sentMs;
+    if (this.#headMs !== undefined) {
+      if (sentMs === undefined || this.#rpc.origin?.receivesStream !== false) return undefined;
+      const headMs = this.#headMs - sentMs;
+      return isPenalized ? Math.max(headMs, failurePenaltyMs) : headMs;
+    }
+    const elapsedMs = nowMs - (sentMs ?? nowMs);
+    if (isPenalized) return Math.max(elapsedMs, failurePenaltyMs);
+    return result === 'unknown' || sentMs === undefined ? undefined : elapsedMs;
+  }
+
+  /** Its RPC ended before it: by the caller, by the deadline, or by the bound on the time to the head. */
+  #observeCut(nowMs: number): void {
+    const { cluster, endCode } = this.#rpc;
+    const { endpoint } = this;
+    if (this.hasHead || this.#sentMs === undefined) return;
+    const elapsedMs = nowMs - this.#sentMs;
+    if (endCode === deadlineExceeded)
+      cluster.onResult(endpoint, 'local-error', Math.max(elapsedMs, failurePenaltyMs), nowMs);
+    // Not a sample of its latency, except that it is at least this.
+    else if (elapsedMs > endpoint.costMs) cluster.onResult(endpoint, 'unknown', elapsedMs, nowMs);
+  }
+
+  #disarm(): void {
+    if (!this.#isArmed) return;
+    this.#isArmed = false;
+    this.#runtime.disarm(this);
+  }
+
+  #close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#disarm();
+    this.#rpc.cluster.onEnd(this.endpoint);
+  }
+}

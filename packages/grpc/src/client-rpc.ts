@@ -1,0 +1,251 @@
+import type { experimental, Metadata, StatusObject } from '@grpc/grpc-js';
+import { grpcStatusNumber, MeshError, type Runtime, statusFromGrpcNumber, type Timer } from '@inmesh/core';
+import { type ClusterState, type EndpointState, type Forward, markExhausted } from '@inmesh/resilience';
+import type { Attempt } from './attempt.js';
+import type { CallOrigin } from './call-origin.js';
+import { detailsOf, markStatus } from './call-status.js';
+import type { ClientCall } from './client-call.js';
+import { editMetadata } from './edit-metadata.js';
+import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
+import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
+import { RetryGate } from './retry-gate.js';
+
+/** What a {@link ClientRpc} is made of. */
+export interface ClientRpcParts {
+  /** Where it goes: chosen once, for all attempts. */
+  readonly cluster: ClusterState;
+  /** What holds, and what changes on the way. */
+  readonly forward: Forward;
+  /** Where it comes from. */
+  readonly origin: CallOrigin | undefined;
+  /** Attempts that grpc-js makes at most. */
+  readonly maxAttempts: number;
+  /** Whether it waits for a connection, however long. */
+  readonly waitsForReady: boolean;
+  /** The layers' view of it, where there are layers. */
+  readonly call: ClientCall | undefined;
+  /** RPCs in flight. */
+  readonly live: LiveRpcs;
+  /** Time. */
+  readonly runtime: Runtime;
+}
+
+/**
+ * One outbound RPC from its route to its last byte. grpc-js runs it as a filter, which sees metadata and the final
+ * status once, and hands it to the picker with each attempt. An interceptor would see the same for 27 µs more.
+ */
+export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
+  timerNext: Timer | undefined = undefined;
+  timerPrev: Timer | undefined = undefined;
+  timerDueMs = 0;
+  readonly cluster: ClusterState;
+  readonly forward: Forward;
+  readonly origin: CallOrigin | undefined;
+  readonly waitsForReady: boolean;
+  /** Whether its final status is known. */
+  hasEnded = false;
+  /** That status. */
+  endCode = 0;
+  /** Endpoints that failed it. */
+  tried: EndpointState[] | undefined;
+  /** When it must have a head, on the monotonic clock; `Infinity` if unbounded or not known yet. */
+  headDueMs = Number.POSITIVE_INFINITY;
+  readonly #parts: ClientRpcParts;
+  readonly #gate: RetryGate;
+  #attempt: Attempt | undefined;
+  #hasHead = false;
+  #isPending = false;
+  /** Why we ended it ourselves. */
+  #cut: MeshError | undefined;
+  /** Trailers of the last attempt; tells its status from one that grpc-js made. */
+  #lastTrailers: Metadata | undefined;
+  #isFine = false;
+
+  /** @param parts - What it is made of. */
+  constructor(parts: ClientRpcParts) {
+    this.#parts = parts;
+    this.cluster = parts.cluster;
+    this.forward = parts.forward;
+    this.origin = parts.origin;
+    this.waitsForReady = parts.waitsForReady;
+    this.#gate = new RetryGate(parts.cluster, parts.forward.policy, parts.maxAttempts);
+    parts.cluster.activeCalls++;
+    parts.live.add(this);
+    // Who says that it waits for a connection is not bound by the time that takes.
+    if (!parts.waitsForReady) this.#armHead(parts.runtime.now());
+  }
+
+  createFilter(): this {
+    return this;
+  }
+
+  sendMetadata(metadata: Promise<Metadata>): Promise<Metadata> {
+    return this.#parts.call === undefined ? metadata : this.#parts.call.begin();
+  }
+
+  receiveMetadata(metadata: Metadata): Metadata {
+    editMetadata(metadata, this.forward.response);
+    this.#parts.call?.onHead(metadata, undefined);
+    return metadata;
+  }
+
+  sendMessage<T>(message: T): T {
+    return message;
+  }
+
+  receiveMessage<T>(message: T): T {
+    return message;
+  }
+
+  receiveTrailers(status: StatusObject): StatusObject {
+    if (!this.hasEnded) this.#end(status);
+    return status;
+  }
+
+  /** Why it may not be sent, if it may not. */
+  get refusal(): MeshError | undefined {
+    if (this.#cut !== undefined) return this.#cut;
+    // grpc-js starts a call that was cancelled while its metadata was awaited.
+    return this.hasEnded
+      ? new MeshError('INMESH_ERR_CANCELLED', 'the caller left before the call was sent', { stackless: true })
+      : undefined;
+  }
+
+  /**
+   * A pick begins.
+   *
+   * @returns Whether it may go on: `false` for a retry that the gate did not see and the budget refuses.
+   */
+  onPick(metadata: Metadata): boolean {
+    this.#attempt?.abandon();
+    const isFirst = this.#attempt === undefined && this.tried === undefined;
+    return isFirst || this.#gate.onPick(metadata);
+  }
+
+  /** It waits for a connection. @returns `false` if too many do */
+  wait(): boolean {
+    if (this.#isPending) return true;
+    const { cluster } = this;
+    if (cluster.pending >= cluster.rules.limits.maxPending) {
+      cluster.stats.overflows++;
+      return false;
+    }
+    cluster.pending++;
+    this.#isPending = true;
+    return true;
+  }
+
+  /** A pick succeeded. */
+  onPicked(attempt: Attempt): void {
+    this.#attempt = attempt;
+    this.#stopWaiting();
+  }
+
+  /** A status of ours, which grpc-js must not retry. */
+  forbidRetry(status: StatusObject): StatusObject {
+    this.#gate.forbid(status.metadata);
+    return status;
+  }
+
+  /** An attempt is on the wire; the request may not be whole yet. */
+  onAttemptStart(): void {
+    if (this.origin?.sendsStream !== false) this.#disarm();
+  }
+
+  /** The request is whole: from here on the reply is waited for. */
+  onRequestSent(nowMs: number): void {
+    if (this.headDueMs === Number.POSITIVE_INFINITY) this.#armHead(nowMs);
+  }
+
+  /** The head of an attempt came: grpc-js sends nothing again. */
+  onHead(): void {
+    this.#hasHead = true;
+    this.#disarm();
+  }
+
+  /** An attempt ended while the RPC goes on: here it is decided whether there is another. */
+  onAttemptEnd(attempt: Attempt, status: AttemptStatus, judgement: Judgement): void {
+    this.#lastTrailers = status.metadata;
+    this.#isFine = judgement.result === 'ok';
+    if (status.code === 0 || this.#hasHead) return;
+    if (this.tried === undefined) this.tried = [attempt.endpoint];
+    else this.tried.push(attempt.endpoint);
+    const { runtime } = this.#parts;
+    this.#gate.onFailure({
+      metadata: status.metadata,
+      isRefused: isRefused(status),
+      isRetryable: judgement.isRetryable && this.#cut === undefined,
+      nowMs: runtime.now(),
+      endMs: Math.min(this.headDueMs, this.origin?.deadlineMs ?? Number.POSITIVE_INFINITY),
+    });
+  }
+
+  /** Ends it, wherever it is. */
+  end(error: MeshError): void {
+    if (this.hasEnded) return;
+    this.#cut = error;
+    this.#disarm();
+    const code = grpcStatusNumber(error.status);
+    const handle = this.origin?.handle.call;
+    if (handle !== undefined) handle.cancelWithStatus(code, detailsOf(error));
+    // Without the caller's handle an attempt can be cut; one that waits is refused when it is picked.
+    else this.#attempt?.cut(code, detailsOf(error));
+  }
+
+  onTimer(): void {
+    const { headTimeoutMs } = this.forward.policy.rules;
+    this.end(
+      new MeshError(
+        'INMESH_ERR_HEAD_TIMEOUT',
+        `${this.cluster.name} did not begin to answer within ${headTimeoutMs} ms`,
+        { stackless: true },
+      ),
+    );
+  }
+
+  #armHead(nowMs: number): void {
+    const { headTimeoutMs } = this.forward.policy.rules;
+    if (headTimeoutMs <= 0) return;
+    this.headDueMs = nowMs + headTimeoutMs;
+    this.#parts.runtime.arm(this, headTimeoutMs);
+  }
+
+  #disarm(): void {
+    if (this.headDueMs === Number.POSITIVE_INFINITY) return;
+    this.headDueMs = Number.POSITIVE_INFINITY;
+    this.#parts.runtime.disarm(this);
+  }
+
+  #stopWaiting(): void {
+    if (!this.#isPending) return;
+    this.#isPending = false;
+    this.cluster.pending--;
+  }
+
+  #end(status: StatusObject): void {
+    const { call, live } = this.#parts;
+    this.hasEnded = true;
+    this.endCode = status.code;
+    this.#disarm();
+    this.#attempt?.abandon();
+    this.#stopWaiting();
+    this.#gate.close(status.metadata);
+    this.cluster.activeCalls--;
+    live.delete(this);
+    const isFromAttempt = status.metadata === this.#lastTrailers;
+    if (isFromAttempt && this.#isFine) this.cluster.budget.deposit();
+    if (status.code !== 0) this.#mark(status, isFromAttempt);
+    if (call === undefined) return;
+    if (isFromAttempt && !this.#hasHead) call.onHead(status.metadata, statusFromGrpcNumber(status.code));
+    call.onEnd(status.code, !isFromAttempt && this.#cut !== undefined, this.#cut);
+  }
+
+  #mark(status: StatusObject, isFromAttempt: boolean): void {
+    if (this.#gate.isExhausted) markExhausted(this.origin?.parent);
+    if (this.#cut !== undefined) markStatus(status, this.#cut.code);
+    else if (!isFromAttempt && status.code === grpcStatusNumber('deadline-exceeded')) {
+      markStatus(status, 'INMESH_ERR_DEADLINE_EXCEEDED');
+      status.details = `INMESH_ERR_DEADLINE_EXCEEDED: ${status.details}`;
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import { type experimental, connectivityState as State } from '@grpc/grpc-js';
+import { createTimer, type Endpoint, MeshError, type SpiffeId } from '@inmesh/core';
+import type { ClusterState, EndpointState } from '@inmesh/resilience';
+import { type ClientState, type EndpointEntry, nextId } from './client-registry.js';
+
+type Subchannel = experimental.SubchannelInterface;
+
+/** Retire connections when this part of their certificates' remaining life has passed. */
+const retireAt = 0.5;
+const longestTimerMs = 86_400_000;
+
+/** What an {@link EndpointSlot} is made of. */
+export interface EndpointSlotParts {
+  /** Of the mesh. */
+  readonly client: ClientState;
+  /** Cluster of the endpoint. */
+  readonly cluster: ClusterState;
+  /** The endpoint. */
+  readonly endpoint: EndpointState;
+  /** Makes a connection, idle at first. */
+  readonly connect: (entry: EndpointEntry) => Subchannel;
+  /** Told when a pick may come out otherwise. */
+  readonly onChange: () => void;
+}
+
+/** One endpoint of one channel: the connection in use, and its successor while that one is made. */
+export class EndpointSlot implements EndpointEntry {
+  readonly id = nextId();
+  readonly cluster: string;
+  readonly endpoint: Endpoint;
+  readonly identities: readonly SpiffeId[];
+  readonly #parts: EndpointSlotParts;
+  readonly #timer = createTimer(() => this.#replace());
+  readonly #listener: experimental.ConnectivityStateListener;
+  #current: Subchannel;
+  #next: Subchannel | undefined;
+  #isVerified = false;
+  /** Why there is no connection; until there is one again, calls are not kept waiting for it. */
+  #failure: MeshError | undefined;
+  #lastError: MeshError | undefined;
+
+  /** @param parts - What it is made of. */
+  constructor(parts: EndpointSlotParts) {
+    const { client, cluster, endpoint } = parts;
+    this.#parts = parts;
+    this.cluster = cluster.name;
+    this.endpoint = endpoint.endpoint;
+    this.identities = cluster.cluster.identities;
+    this.#listener = (subchannel, _before, now, _keepalive, message) =>
+      this.#onState(subchannel, now, message ?? '');
+    client.entries.set(this.id, this);
+    this.#current = this.#start();
+  }
+
+  /** The connection in use. */
+  get current(): Subchannel {
+    return this.#current;
+  }
+
+  /** Whether calls can be sent on it now. */
+  get isReady(): boolean {
+    return this.#isVerified && this.#current.getConnectivityState() === State.READY;
+  }
+
+  /** Whether it is worth waiting for. */
+  get isConnecting(): boolean {
+    return this.#failure === undefined && !this.isReady;
+  }
+
+  /** Why calls cannot be sent on it. */
+  get failure(): MeshError | undefined {
+    return this.#failure;
+  }
+
+  onConnected(remainingMs: number): void {
+    this.#isVerified = true;
+    this.#parts.client.runtime.arm(
+      this.#timer,
+      Math.min(Math.max(remainingMs * retireAt, 100), longestTimerMs),
+    );
+  }
+
+  onFailed(error: MeshError): void {
+    this.#lastError = error;
+  }
+
+  /** Lets go of its connections; calls on them go on. */
+  destroy(): void {
+    const { client } = this.#parts;
+    client.runtime.disarm(this.#timer);
+    client.entries.delete(this.id);
+    this.#drop(this.#current);
+    if (this.#next !== undefined) this.#drop(this.#next);
+  }
+
+  #start(): Subchannel {
+    const subchannel = this.#parts.connect(this);
+    subchannel.ref();
+    subchannel.addConnectivityStateListener(this.#listener);
+    subchannel.startConnecting();
+    return subchannel;
+  }
+
+  /** A new connection takes over before the old one's certificate ends; calls on the old one go on. */
+  #replace(): void {
+    this.#next ??= this.#start();
+  }
+
+  #onState(subchannel: Subchannel, now: State, message: string): void {
+    if (now === State.IDLE) subchannel.startConnecting();
+    if (now === State.TRANSIENT_FAILURE) this.#onFailure(message);
+    // Not compared with the argument: listeners are handed what is inside the object that was made.
+    const next = this.#next;
+    if (next?.getConnectivityState() === State.READY) {
+      const old = this.#current;
+      this.#current = next;
+      this.#next = undefined;
+      this.#drop(old);
+    }
+    if (this.#current.getConnectivityState() === State.READY) this.#onReady();
+    this.#parts.onChange();
+  }
+
+  #onReady(): void {
+    const { endpoint } = this.#parts;
+    // It can be reached again; whether it answers well is for its calls to say.
+    endpoint.localErrorsInRow = 0;
+    this.#lastError = undefined;
+    this.#failure = this.#isVerified
+      ? undefined
+      : new MeshError(
+          'INMESH_ERR_GRPC_CHANNEL',
+          'a mesh:/// channel needs mesh.grpc.credentials() of its own mesh',
+        );
+  }
+
+  #onFailure(message: string): void {
+    const { client, cluster, endpoint } = this.#parts;
+    cluster.onResult(endpoint, 'local-error', undefined, client.runtime.now());
+    this.#failure =
+      this.#lastError ??
+      new MeshError(
+        'INMESH_ERR_CONNECT_FAILED',
+        `cannot connect to ${cluster.name} at ${endpoint.key}: ${message}`,
+        { stackless: true },
+      );
+    this.#lastError = undefined;
+  }
+
+  #drop(subchannel: Subchannel): void {
+    subchannel.removeConnectivityStateListener(this.#listener);
+    subchannel.unref();
+  }
+}

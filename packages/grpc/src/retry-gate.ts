@@ -1,0 +1,124 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { type ClusterState, grpcAttemptHeader, parsePushback, type RoutePolicy } from '@inmesh/resilience';
+
+/** Trailer by which a server asks to wait, or to stop. gRPC A6. */
+export const pushbackHeader = 'grpc-retry-pushback-ms';
+
+/** A failed attempt, before grpc-js sees it. */
+export interface Failure {
+  /** Its trailers. */
+  readonly metadata: Metadata;
+  /** Whether the peer proved that no handler saw it. */
+  readonly isRefused: boolean;
+  /** Whether the route wants it sent again. */
+  readonly isRetryable: boolean;
+  /** Now. */
+  readonly nowMs: number;
+  /** When the RPC must be over, or have a head. */
+  readonly endMs: number;
+}
+
+/**
+ * Decides about the retries of one RPC. grpc-js drives them: it waits and sends again whatever its policy names. What
+ * must not be sent again is told to it in the words of the protocol, a negative pushback, so that it gives the real
+ * status to the caller at once; the caller does not see our word. Pushback that cannot be read stops as well, which
+ * grpc-js would take for 0.
+ *
+ * @see {@link https://github.com/grpc/proposal/blob/master/A6-client-retries.md | gRPC A6}
+ */
+export class RetryGate {
+  /** Whether it gave up on something that could have been sent again: callers should not begin anew. */
+  isExhausted = false;
+  readonly #cluster: ClusterState;
+  readonly #policy: RoutePolicy;
+  readonly #maxAttempts: number;
+  /** Attempts that were let through, the first included; those that grpc-js repeats by itself do not count. */
+  #attempts = 1;
+  #hasRefused = false;
+  #holdsRetry = false;
+  /** Trailers in which we say stop. */
+  #forbidden: Metadata | undefined;
+  /** What the peer had said there. */
+  #said: string | undefined;
+
+  /** @param maxAttempts - That grpc-js makes; 1 has nothing to decide. */
+  constructor(cluster: ClusterState, policy: RoutePolicy, maxAttempts: number) {
+    this.#cluster = cluster;
+    this.#policy = policy;
+    this.#maxAttempts = maxAttempts;
+  }
+
+  /** An attempt failed before its head. */
+  onFailure(failure: Failure): void {
+    if (this.#maxAttempts <= 1) return;
+    this.#release();
+    if (failure.isRefused && !this.#hasRefused) {
+      // Once, grpc-js sends it again whatever we say: nobody has seen it.
+      this.#hasRefused = true;
+      return;
+    }
+    if (!this.#allows(failure)) this.forbid(failure.metadata);
+  }
+
+  /**
+   * A later attempt is picked. One that failed before it had an endpoint did not come by here.
+   *
+   * @returns Whether it may be made.
+   */
+  onPick(metadata: Metadata): boolean {
+    const retries = Number(metadata.get(grpcAttemptHeader)[0] ?? 0);
+    if (retries < this.#attempts) return true;
+    this.#attempts = retries + 1;
+    return this.#withdraw();
+  }
+
+  /** Makes grpc-js stop. */
+  forbid(metadata: Metadata): void {
+    if (this.#maxAttempts <= 1) return;
+    this.#forbidden = metadata;
+    this.#said = metadata.get(pushbackHeader)[0]?.toString();
+    metadata.set(pushbackHeader, '-1');
+  }
+
+  /** The RPC has ended; gives back what it holds, and the final status what its peer said. */
+  close(metadata: Metadata): void {
+    this.#release();
+    if (metadata !== this.#forbidden) return;
+    if (this.#said === undefined) metadata.remove(pushbackHeader);
+    else metadata.set(pushbackHeader, this.#said);
+  }
+
+  #allows({ metadata, isRetryable, nowMs, endMs }: Failure): boolean {
+    const { retry } = this.#policy.rules;
+    const pushback = parsePushback(metadata.get(pushbackHeader)[0]?.toString());
+    if (pushback === 'stop') {
+      this.isExhausted = true;
+      return false;
+    }
+    if (!isRetryable || (pushback ?? 0) > retry.maxRetryAfterMs) return false;
+    if (this.#attempts >= this.#maxAttempts) {
+      this.isExhausted = true;
+      return false;
+    }
+    // An attempt that cannot end in time would only be load.
+    if (nowMs + (pushback ?? 0) + this.#cluster.typicalMs >= endMs) return false;
+    this.#attempts++;
+    return this.#withdraw();
+  }
+
+  #withdraw(): boolean {
+    this.#release();
+    if (!this.#cluster.tryRetry()) {
+      this.isExhausted = true;
+      return false;
+    }
+    this.#holdsRetry = true;
+    return true;
+  }
+
+  #release(): void {
+    if (!this.#holdsRetry) return;
+    this.#holdsRetry = false;
+    this.#cluster.releaseRetry();
+  }
+}
