@@ -139,8 +139,7 @@ class InProcessMesh implements Mesh {
   async #close(): Promise<void> {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
-    await this.#http?.close();
-    this.#grpc?.close();
+    await Promise.all([this.#http?.close(), this.#grpc?.close()]);
     this.#dialer.close();
     this.#clusters.close();
     this.#parts.traffic.close();
@@ -185,10 +184,12 @@ class InProcessMesh implements Mesh {
 
   #grpcClient(): GrpcClient {
     this.#checkOpen();
-    const { source, runtime, policies } = this.#parts;
+    const { source, runtime } = this.#parts;
     this.#grpc ??= lazy.grpc().createGrpcClient({
       snapshot: this.#snapshot,
-      onSnapshot: (listener) => policies.onChange(listener),
+      onSnapshot: () => () => {},
+      router: this.#router,
+      clusters: this.#clusters,
       dialer: this.#dialer,
       source,
       stack: this.#outbound,
