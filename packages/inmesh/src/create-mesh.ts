@@ -200,6 +200,24 @@ class InProcessMesh implements Mesh {
   }
 }
 
+/** Says who we are and what is on. */
+function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Logger): void {
+  const { svid: own, origin } = source.current();
+  logger.info(
+    {
+      service: values.serviceName,
+      namespace: values.namespace,
+      identity: own.id.uri,
+      origin,
+      mtls: values.mtls,
+      upstreams: [...values.upstreams.keys()],
+    },
+    'mesh ready',
+  );
+  if (values.mtls !== 'strict')
+    logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
+}
+
 /**
  * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies.
  *
@@ -246,21 +264,18 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
       ),
       wait(source, 'identity'),
     ]);
-    const { svid: own, origin } = source.current();
-    logger.info(
-      {
-        service: values.serviceName,
-        namespace: values.namespace,
-        identity: own.id.uri,
-        origin,
-        mtls: values.mtls,
-        upstreams: [...values.upstreams.keys()],
-      },
-      'mesh ready',
-    );
-    if (values.mtls !== 'strict')
-      logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
-    return new InProcessMesh({ config, workload, source, policies, traffic, layers, balancers, runtime, logger });
+    announce(config, source, logger);
+    return new InProcessMesh({
+      config,
+      workload,
+      source,
+      policies,
+      traffic,
+      layers,
+      balancers,
+      runtime,
+      logger,
+    });
   } catch (error) {
     policies?.close();
     traffic?.close();

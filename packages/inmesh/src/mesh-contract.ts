@@ -5,8 +5,8 @@ import type { MeshSettings, ResolvedConfig } from '@inmesh/config';
 import type { Layer, Logger, PeerIdentity, Runtime, Watch } from '@inmesh/core';
 import type { GrpcChannelOptions } from '@inmesh/grpc';
 import type { HttpClient } from '@inmesh/http/client';
-import type { BalancerFactory } from '@inmesh/resilience';
 import type { IdentitySnapshot, StaticIdentity } from '@inmesh/identity';
+import type { BalancerFactory } from '@inmesh/resilience';
 import type { CallDeadline, MeshStats } from './stats.js';
 
 /** Layers of your own, beside ours. */
