@@ -81,8 +81,12 @@ export function createEchoServer(
       call.on('end', () => call.end());
     },
   });
+  addHealthAndReflection(server);
+  return server;
+}
+
+function addHealthAndReflection(server: Server): void {
   const health = new HealthImplementation({ '': 'SERVING', 'demo.v1.Echo': 'SERVING' });
   health.addToServer(server);
   new ReflectionService(definition).addToServer(server);
-  return server;
 }
