@@ -34,6 +34,9 @@ const keepAliveMs = 60_000;
 
 type OnConnected = Parameters<buildConnector.connector>[1];
 
+/** What undici says of a connection that the peer ended: `Connection: close` on a reply, or a FIN. */
+const closedByPeer = /^(?:reset|other side closed)$/;
+
 /** One connection, or the place of one: undici opens it anew when it was lost. */
 export class PooledConnection {
   readonly client: Client;
@@ -198,7 +201,7 @@ export class ConnectionPool {
       connect: (_options, done) => this.#dial(connection, done),
     });
     const connection: PooledConnection = new PooledConnection(client);
-    client.on('disconnect', () => this.#onDisconnect(connection));
+    client.on('disconnect', (_url, _targets, error) => this.#onDisconnect(connection, error));
     this.#all.add(connection);
     this.#state.connections++;
     return connection;
@@ -228,13 +231,15 @@ export class ConnectionPool {
     connection.retireAtMs = runtime.now() + Math.max(1, leftMs / 2);
   }
 
-  /** The endpoint closed a connection, or it broke: others that wait for work may be next, and would lose a request. */
-  #onDisconnect(connection: PooledConnection): void {
+  #onDisconnect(connection: PooledConnection, error: Error): void {
     connection.retireAtMs = Number.POSITIVE_INFINITY;
-    if (connection.isBusy) return;
-    const place = this.#idle.indexOf(connection);
-    if (place !== -1) this.#idle.splice(place, 1);
-    this.#drop(connection);
+    if (!connection.isBusy) {
+      const place = this.#idle.indexOf(connection);
+      if (place !== -1) this.#idle.splice(place, 1);
+      this.#drop(connection);
+    }
+    // It drains, or is gone: a request on another connection that waits for work could meet its end.
+    if (closedByPeer.test(error.message)) this.closeIdle();
   }
 
   #drop(connection: PooledConnection): void {
