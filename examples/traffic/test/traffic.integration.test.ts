@@ -24,7 +24,7 @@ describe('the traffic example', () => {
     const next = await network.join('reviews', {
       app: (request: IncomingMessage, response: ServerResponse) => {
         seen.next++;
-        response.end(`next ${request.headers['x-canary']}`);
+        response.end(`next ${String(request.headers['x-canary'])}`);
       },
     });
     const { mesh } = await network.join('shop', {

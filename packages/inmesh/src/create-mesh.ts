@@ -139,7 +139,8 @@ class InProcessMesh implements Mesh {
   async #close(): Promise<void> {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
-    await Promise.all([this.#http?.close(), this.#grpc?.close()]);
+    const { drainTimeout } = this.#parts.config.values;
+    await Promise.all([this.#http?.close(drainTimeout), this.#grpc?.close({ timeoutMs: drainTimeout })]);
     this.#dialer.close();
     this.#clusters.close();
     this.#parts.traffic.close();
