@@ -113,6 +113,22 @@ describe('routes in code', () => {
     expect(resolve({}, { routes: { orders: list } }).routes.get('orders')).toBe(list);
   });
 
+  it('know names with our own namespace by the short one, backends too', () => {
+    const list = [
+      { action: { kind: 'forward', backends: [{ cluster: 'cart.default', weight: 1 }, { cluster: 'a.b' }] } },
+    ] as const;
+    const { routes } = resolve({}, { routes: { 'orders.default': list } });
+    expect([...routes]).toEqual([
+      [
+        'orders',
+        [{ action: { kind: 'forward', backends: [{ cluster: 'cart', weight: 1 }, { cluster: 'a.b' }] } }],
+      ],
+    ]);
+    expect(fault({}, { routes: { orders: [], 'orders.default': [] } }).message).toBe(
+      'routes.orders and routes.orders.default both say orders',
+    );
+  });
+
   it('are checked by name and type, all at once', () => {
     const { message } = fault(
       {},
