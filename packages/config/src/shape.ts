@@ -69,6 +69,12 @@ export function recordOf(item: Check, key?: Check): Check {
   };
 }
 
+/** `; did you mean X?`, or what there is. */
+function whatThereIs(key: string, known: Iterable<string>): string {
+  const names = [...known];
+  return didYouMean(key, names) || `; there are ${names.join(', ')}`;
+}
+
 /** An object with these keys, each of which may be left out unless it is `required`. Others are problems. */
 export function objectOf<T>(
   fields: { readonly [K in keyof T]-?: Check },
@@ -82,7 +88,7 @@ export function objectOf<T>(
     }
     for (const [key, one] of Object.entries(given)) {
       const check = known.get(key);
-      if (check === undefined) problems.push(`${where} has no "${key}"${didYouMean(key, known.keys())}`);
+      if (check === undefined) problems.push(`${where} has no "${key}"${whatThereIs(key, known.keys())}`);
       else if (one !== undefined) check(one, `${where}.${key}`, problems);
     }
     for (const key of required) if (given[key] === undefined) problems.push(`${where} needs "${key}"`);

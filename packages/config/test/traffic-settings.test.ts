@@ -155,7 +155,7 @@ describe('routes in code', () => {
       expect.stringContaining('routes.orders[2].action.path is "/a\\r\\nx: y"'),
       'a name in routes.orders[3].request.set is "a b"; it must be the name of a header',
       expect.stringContaining('routes.orders[3].request.set["c"] is "d\\n"'),
-      'routes.orders[3].rules has no "retries"',
+      'routes.orders[3].rules has no "retries"; there are headTimeoutMs, timeoutMs, retry, idempotent, classify',
     ]);
   });
 });
