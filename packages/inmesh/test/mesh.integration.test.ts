@@ -116,7 +116,8 @@ describe('mesh', () => {
     expect(logs.find((one) => one.msg === 'denied')?.fields).toMatchObject({
       peer: 'spiffe://dev.local/ns/default/sa/intruder',
       path: '/who',
-      reason: 'no ALLOW rule matches',
+      reason: 'no ALLOW policy matches',
+      allowPolicies: ['default/inmesh-allow'],
     });
   });
 
