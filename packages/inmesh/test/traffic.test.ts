@@ -176,7 +176,7 @@ describe('routes', () => {
       'routes.orders[0]: route "orders[0]": it has no backend',
       'routes.orders[1]: route "orders[1]": its backend "order" is not configured',
       'routes.orders[2]: route "orders[2]": the weights of its backends sum to 0',
-      expect.stringContaining('routes.orders[3]: "(" is no regular expression'),
+      expect.stringContaining('routes.orders[3]: route "orders[3]": "(" is no regular expression'),
       'routes.orders[4]: route "orders[4]": status 199 is not from 200 to 599',
       'routes.shop[0]: route "shop[0]": its backend "shop" is not configured',
     ]);
