@@ -2,7 +2,7 @@ import { silentLogger, systemRuntime } from '@inmesh/core';
 import { mintDevSvid } from '@inmesh/identity';
 import { createTestCa } from '@inmesh/identity/testing';
 import { createMesh } from 'inmesh';
-import type { Fleet, RunningService } from './fleet.js';
+import type { Fleet, FleetStarter, RunningService } from './fleet.js';
 import { type Attempt, tryPlaintext, tryTls } from './intruders.js';
 
 /** What happened so far. */
@@ -13,10 +13,30 @@ export interface Tally {
   failed: string[];
   /** How many shop calls each replica of orders served, by pid. */
   readonly replicas: Map<number, number>;
+  /** Payments that were acknowledged, and those nobody can tell of. */
+  paid: number;
+  inDoubt: number;
+  /** What the ledger says: payments, and those that were made twice. */
+  ledger: { readonly payments: number; readonly duplicates: number };
+  /** What callers know of whom they call, at the end. */
+  hops: readonly HopRow[];
   /** Attempts by intruder: refused. */
   readonly refused: Map<string, number>;
   /** Attempts that were let in. */
   letIn: string[];
+}
+
+/** One line of the table at the end: a caller, and what it knows of a cluster. */
+export interface HopRow {
+  readonly from: string;
+  readonly to: string;
+  readonly calls: number;
+  readonly retries: number;
+  readonly ejections: number;
+  readonly p50: number;
+  readonly p99: number;
+  /** Attempts by endpoint. */
+  readonly shares: readonly number[];
 }
 
 /** One intruder: how it tries, and what a refusal of it looks like. */
@@ -87,13 +107,69 @@ async function record(tally: Tally, reply: Response): Promise<void> {
   tally.replicas.set(pid, (tally.replicas.get(pid) ?? 0) + 1);
 }
 
+interface StatsReply {
+  readonly hops: Readonly<Record<string, { readonly p50: number; readonly p99: number }>>;
+  readonly clusters: readonly {
+    readonly name: string;
+    readonly calls: number;
+    readonly retries: number;
+    readonly ejections: number;
+    readonly endpoints: readonly { readonly started: number }[];
+  }[];
+}
+
+/** Asks a service what it knows of those it calls. */
+async function hopsOf(fetcher: typeof fetch, service: string): Promise<readonly HopRow[]> {
+  const { hops, clusters } = (await (await fetcher(`http://${service}/stats`)).json()) as StatsReply;
+  return clusters.map(({ name, calls, retries, ejections, endpoints }) => ({
+    from: service,
+    to: name,
+    calls,
+    retries,
+    ejections,
+    p50: hops[name]?.p50 ?? 0,
+    p99: hops[name]?.p99 ?? 0,
+    shares: endpoints.map(({ started }) => started),
+  }));
+}
+
+async function pay(tally: Tally, fetcher: typeof fetch, id: string): Promise<void> {
+  try {
+    const reply = await fetcher('http://web/payments', { method: 'POST', body: id });
+    await reply.arrayBuffer();
+    if (reply.status === 200) tally.paid++;
+    else tally.inDoubt++;
+  } catch {
+    tally.inDoubt++;
+  }
+}
+
+/** A replica of orders dies under load and comes back at its address. */
+async function disturb(starter: FleetStarter, durationMs: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, durationMs * 0.35));
+  starter.kill('orders', 0);
+  await new Promise((resolve) => setTimeout(resolve, durationMs * 0.2));
+  await starter.restart('orders', 0);
+}
+
+const nothing: Omit<Tally, 'replicas' | 'refused'> = {
+  shop: 0,
+  failed: [],
+  paid: 0,
+  inDoubt: 0,
+  ledger: { payments: 0, duplicates: 0 },
+  hops: [],
+  letIn: [],
+};
+
 /** Drives the fleet for `durationMs`: shop calls as an honest client, and every intruder against every service. */
 export async function drive(
-  fleet: Fleet,
+  starter: FleetStarter,
   durationMs: number,
   show: (tally: Tally) => void,
 ): Promise<readonly string[]> {
-  const tally: Tally = { shop: 0, failed: [], replicas: new Map(), refused: new Map(), letIn: [] };
+  const fleet = starter.fleet();
+  const tally: Tally = { ...nothing, failed: [], letIn: [], replicas: new Map(), refused: new Map() };
   const upstreams = Object.fromEntries(fleet.services.map(({ name }) => [name, addressesOf(fleet, name)]));
   const mesh = await createMesh({
     env: {},
@@ -104,12 +180,19 @@ export async function drive(
   });
   const intruders = await recruit(fleet.caDir);
   const endMs = performance.now() + durationMs;
+  const isOn = (): boolean => performance.now() < endMs;
   const shop = async (): Promise<void> => {
-    while (performance.now() < endMs) await record(tally, await mesh.fetch('http://web/shop'));
+    while (isOn()) await record(tally, await mesh.fetch('http://web/shop'));
+  };
+  const buy = async (): Promise<void> => {
+    for (let i = 0; isOn(); i++) await pay(tally, mesh.fetch, String(i));
   };
   const attack = async (): Promise<void> => {
-    while (performance.now() < endMs) {
-      for (const service of fleet.services) {
+    while (isOn()) {
+      // Whoever is dead or starting has nobody to attack.
+      for (const service of starter
+        .fleet()
+        .services.filter((one) => !(one.name === 'orders' && one.replica === 0))) {
         for (const { who, attempt, isRefused } of intruders) {
           const result = await attempt(service);
           if (isRefused(result)) tally.refused.set(who, (tally.refused.get(who) ?? 0) + 1);
@@ -120,10 +203,13 @@ export async function drive(
     }
   };
   try {
-    await Promise.all([shop(), shop(), attack()]);
+    await Promise.all([shop(), shop(), shop(), buy(), attack(), disturb(starter, durationMs)]);
+    tally.ledger = (await (await mesh.fetch('http://payments/ledger')).json()) as Tally['ledger'];
+    tally.hops = [...(await hopsOf(mesh.fetch, 'web')), ...(await hopsOf(mesh.fetch, 'orders'))];
+    show(tally);
     return judge(
       tally,
-      await adminCounts(mesh, fleet),
+      await adminCounts(mesh, starter.fleet()),
       intruders.map(({ who }) => who),
     );
   } finally {
@@ -144,7 +230,11 @@ async function adminCounts(mesh: { readonly fetch: typeof fetch }, fleet: Fleet)
 function judge(tally: Tally, counts: readonly number[], who: readonly string[]): readonly string[] {
   const failures = [...tally.failed.slice(0, 3), ...tally.letIn.slice(0, 3)];
   if (tally.shop < 10) failures.push(`only ${tally.shop} shop calls went through`);
-  if (tally.replicas.size !== 3) failures.push(`${tally.replicas.size} of 3 replicas of orders were used`);
+  if (tally.replicas.size < 4) failures.push(`${tally.replicas.size} of 4 replicas of orders were used`);
+  if (tally.paid < 10) failures.push(`only ${tally.paid} payments`);
+  if (tally.ledger.duplicates > 0) failures.push(`${tally.ledger.duplicates} payments were made twice`);
+  const toOrders = tally.hops.find(({ from, to }) => from === 'web' && to === 'orders');
+  if (toOrders === undefined || toOrders.retries === 0) failures.push('nothing was retried');
   for (const one of who) if ((tally.refused.get(one) ?? 0) === 0) failures.push(`never tried: ${one}`);
   if (counts.some((count) => count !== 0)) failures.push(`/admin ran for an intruder: ${counts.join()}`);
   return failures;

@@ -19,8 +19,16 @@ interface Message {
 
 const chunkBytes = 65_536;
 
-/** `demo.v1.Echo` with health and reflection, so that anybody's client can try it. */
-export function createEchoServer(mesh: Mesh, counts: Counts): Server {
+/**
+ * `demo.v1.Echo` with health and reflection, so that anybody's client can try it.
+ *
+ * @param onText - Told what `Unary` was sent, while it is short.
+ */
+export function createEchoServer(
+  mesh: Mesh,
+  counts: Counts,
+  onText: (text: string) => void = () => {},
+): Server {
   const server = new Server();
   const peerOf = (call: unknown): string => {
     counts.calls++;
@@ -28,7 +36,9 @@ export function createEchoServer(mesh: Mesh, counts: Counts): Server {
   };
   server.addService(EchoClient.service, {
     Unary(call: ServerUnaryCall<Message, Message>, done: sendUnaryData<Message>) {
-      done(null, { payload: call.request.payload, peer: peerOf(call) });
+      const { payload } = call.request;
+      if (payload.length < 256) onText(payload.toString());
+      done(null, { payload, peer: peerOf(call) });
     },
     ClientStream(call: ServerReadableStream<Message, unknown>, done: sendUnaryData<unknown>) {
       peerOf(call);
@@ -71,8 +81,12 @@ export function createEchoServer(mesh: Mesh, counts: Counts): Server {
       call.on('end', () => call.end());
     },
   });
+  addHealthAndReflection(server);
+  return server;
+}
+
+function addHealthAndReflection(server: Server): void {
   const health = new HealthImplementation({ '': 'SERVING', 'demo.v1.Echo': 'SERVING' });
   health.addToServer(server);
   new ReflectionService(definition).addToServer(server);
-  return server;
 }

@@ -57,6 +57,7 @@ export class FleetStarter {
   readonly #dir: string;
   readonly #log: number;
   readonly #services: RunningService[] = [];
+  readonly #environments = new Map<string, Readonly<Record<string, string>>>();
   readonly #detached: boolean;
   readonly children: ChildProcess[] = [];
 
@@ -112,17 +113,47 @@ export class FleetStarter {
     child.removeAllListeners('exit');
     child.disconnect();
     if (this.#detached) child.unref();
-    this.#services.push({ ...told, replica, protocol: name === 'payments' ? 'grpc' : 'http' });
+    const service: RunningService = { ...told, replica, protocol: name === 'payments' ? 'grpc' : 'http' };
+    const place = this.#services.findIndex((one) => one.name === name && one.replica === replica);
+    if (place === -1) {
+      this.#services.push(service);
+      // They start together and listen in any order.
+      this.#services.sort((a, b) => (a.name === b.name ? a.replica - b.replica : 0));
+    } else this.#services[place] = service;
+    this.#environments.set(`${name}-${replica}`, env);
+  }
+
+  /** Ends a replica the hard way: what it has in flight is lost. */
+  kill(name: string, replica: number): void {
+    const service = this.#find(name, replica);
+    process.kill(service.pid, 'SIGKILL');
+  }
+
+  /** Starts a replica again at its address. */
+  async restart(name: string, replica: number): Promise<void> {
+    const { port } = this.#find(name, replica);
+    await this.start(name, { ...this.#environments.get(`${name}-${replica}`), PORT: String(port) }, replica);
+  }
+
+  #find(name: string, replica: number): RunningService {
+    const service = this.#services.find((one) => one.name === name && one.replica === replica);
+    if (service === undefined) throw new Error(`there is no ${name}-${replica}`);
+    return service;
   }
 
   /** The four services of the demo. */
   async startAll(): Promise<Fleet> {
     await Promise.all([this.start('catalog'), this.start('payments')]);
     const upstream = { INMESH_UPSTREAM_CATALOG: this.at('catalog') };
-    await Promise.all([0, 1, 2].map((replica) => this.start('orders', upstream, replica)));
+    // The first is killed and comes back, the third is slow, the fourth fails half of its calls.
+    const faults = ['', '', 'slow', 'half'];
+    await Promise.all(
+      faults.map((fault, replica) => this.start('orders', { ...upstream, DEMO_FAULT: fault }, replica)),
+    );
     await this.start('web', {
       INMESH_UPSTREAM_ORDERS: this.at('orders'),
       INMESH_UPSTREAM_PAYMENTS: this.at('payments'),
+      INMESH_RETRY_ON: 'connect-failure,refused-stream,reset,unavailable,cancelled,503',
     });
     return this.fleet();
   }

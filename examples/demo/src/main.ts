@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { drive, type Tally } from './drive.js';
 import { type Fleet, FleetStarter, stopAll } from './fleet.js';
-import { renderPage, renderTally, renderTopology } from './render.js';
+import { renderHops, renderPage, renderTally, renderTopology } from './render.js';
 
 const { values } = parseArgs({
   options: {
@@ -63,7 +63,7 @@ async function run(dir: string): Promise<number> {
     print(renderTopology(fleet));
     print(`  page  http://127.0.0.1:${(page.address() as AddressInfo).port}/   log  ${fleet.log}\n`);
     let shownAt = 0;
-    const failures = await drive(fleet, seconds * 1000, (tally) => {
+    const failures = await drive(starter, seconds * 1000, (tally) => {
       last = tally;
       if (!process.stdout.isTTY || performance.now() - shownAt < 200) return;
       if (shownAt > 0) process.stdout.write(`\u001B[${renderTally(tally).split('\n').length}A`);
@@ -71,6 +71,7 @@ async function run(dir: string): Promise<number> {
       print(renderTally(tally));
     });
     if (!process.stdout.isTTY && last !== undefined) print(renderTally(last));
+    if (last !== undefined) print(`\n${renderHops(last)}`);
     print(failures.length === 0 ? '\n  ✓ every expectation held' : `\n  ✗ ${failures.join('\n  ✗ ')}`);
     return failures.length === 0 ? 0 : 1;
   } finally {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Mesh } from 'inmesh';
+import type { Hops } from './hops.js';
 
 /** Handles a request; `views` is what the framework shows of its headers. */
 type Handle = (request: IncomingMessage, response: ServerResponse, views?: unknown) => void | Promise<void>;
@@ -63,7 +64,7 @@ function upload(request: IncomingMessage, response: ServerResponse, counts: Coun
 }
 
 /** What every HTTP service of the demo answers. */
-export function commonRoutes(mesh: Mesh, service: string, counts: Counts): readonly Route[] {
+export function commonRoutes(mesh: Mesh, service: string, counts: Counts, hops: Hops): readonly Route[] {
   const admin: Handle = (request, response) => {
     counts.admin++;
     sendJson(response, { service, admin: counts.admin, peer: mesh.peer(request)?.id.uri });
@@ -97,6 +98,12 @@ export function commonRoutes(mesh: Mesh, service: string, counts: Counts): reado
       path: '/count',
       handle: (_request, response) =>
         sendJson(response, { service, pid: process.pid, rss: process.memoryUsage().rss, ...counts }),
+    },
+    {
+      method: 'GET',
+      path: '/stats',
+      handle: (_request, response) =>
+        sendJson(response, { pid: process.pid, hops: hops.report(), ...mesh.stats() }),
     },
     { method: 'PUT', path: '/upload', handle: (request, response) => upload(request, response, counts) },
     { method: 'GET', path: '/stream', handle: (request, response) => stream(request, response, counts) },

@@ -1,22 +1,30 @@
 import { createMesh, type Mesh, type MeshServer } from 'inmesh';
 import { WebSocketServer } from 'ws';
 import { buildApp, type FrameworkName } from './frameworks.js';
+import { Hops } from './hops.js';
 import { type Counts, commonRoutes, newCounts, type Route } from './routes.js';
 
 /** What a service of the demo is beside what they all are. */
 export interface ServiceSpec {
   readonly framework: FrameworkName;
+  /** Times of its calls to others. */
+  readonly hops?: Hops;
   readonly routes?: (mesh: Mesh, counts: Counts) => readonly Route[];
   readonly extend?: (mesh: Mesh, server: MeshServer, counts: Counts) => void;
 }
 
 /** Runs a service in this process, configured by its environment alone; tells its parent where it listens. */
-export async function runService({ framework, routes, extend }: ServiceSpec): Promise<void> {
+export async function runService({
+  framework,
+  routes,
+  extend,
+  hops = new Hops(),
+}: ServiceSpec): Promise<void> {
   const mesh = await createMesh();
   const { serviceName, mtls } = mesh.config.values;
   const counts = newCounts();
   const app = buildApp(framework, [
-    ...commonRoutes(mesh, serviceName, counts),
+    ...commonRoutes(mesh, serviceName, counts, hops),
     ...(routes?.(mesh, counts) ?? []),
   ]);
   const server = mesh.serve(app);

@@ -139,8 +139,7 @@ class InProcessMesh implements Mesh {
   async #close(): Promise<void> {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
-    await this.#http?.close();
-    this.#grpc?.close();
+    await Promise.all([this.#http?.close(), this.#grpc?.close()]);
     this.#dialer.close();
     this.#clusters.close();
     this.#parts.traffic.close();
@@ -185,10 +184,12 @@ class InProcessMesh implements Mesh {
 
   #grpcClient(): GrpcClient {
     this.#checkOpen();
-    const { source, runtime, policies } = this.#parts;
+    const { source, runtime } = this.#parts;
     this.#grpc ??= lazy.grpc().createGrpcClient({
       snapshot: this.#snapshot,
-      onSnapshot: (listener) => policies.onChange(listener),
+      onSnapshot: () => () => {},
+      router: this.#router,
+      clusters: this.#clusters,
       dialer: this.#dialer,
       source,
       stack: this.#outbound,
@@ -197,6 +198,24 @@ class InProcessMesh implements Mesh {
     });
     return this.#grpc;
   }
+}
+
+/** Says who we are and what is on. */
+function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Logger): void {
+  const { svid: own, origin } = source.current();
+  logger.info(
+    {
+      service: values.serviceName,
+      namespace: values.namespace,
+      identity: own.id.uri,
+      origin,
+      mtls: values.mtls,
+      upstreams: [...values.upstreams.keys()],
+    },
+    'mesh ready',
+  );
+  if (values.mtls !== 'strict')
+    logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
 }
 
 /**
@@ -245,21 +264,18 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
       ),
       wait(source, 'identity'),
     ]);
-    const { svid: own, origin } = source.current();
-    logger.info(
-      {
-        service: values.serviceName,
-        namespace: values.namespace,
-        identity: own.id.uri,
-        origin,
-        mtls: values.mtls,
-        upstreams: [...values.upstreams.keys()],
-      },
-      'mesh ready',
-    );
-    if (values.mtls !== 'strict')
-      logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
-    return new InProcessMesh({ config, workload, source, policies, traffic, layers, balancers, runtime, logger });
+    announce(config, source, logger);
+    return new InProcessMesh({
+      config,
+      workload,
+      source,
+      policies,
+      traffic,
+      layers,
+      balancers,
+      runtime,
+      logger,
+    });
   } catch (error) {
     policies?.close();
     traffic?.close();

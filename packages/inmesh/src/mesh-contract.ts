@@ -3,9 +3,10 @@ import type { AddressInfo } from 'node:net';
 import type { ChannelCredentials, ClientOptions, Server as GrpcServer } from '@grpc/grpc-js';
 import type { MeshSettings, ResolvedConfig } from '@inmesh/config';
 import type { Layer, Logger, PeerIdentity, Runtime, Watch } from '@inmesh/core';
+import type { GrpcChannelOptions } from '@inmesh/grpc';
 import type { HttpClient } from '@inmesh/http/client';
-import type { BalancerFactory } from '@inmesh/resilience';
 import type { IdentitySnapshot, StaticIdentity } from '@inmesh/identity';
+import type { BalancerFactory } from '@inmesh/resilience';
 import type { CallDeadline, MeshStats } from './stats.js';
 
 /** Layers of your own, beside ours. */
@@ -70,8 +71,13 @@ export interface MeshServer {
 export interface MeshGrpc {
   /** mTLS to the identity of a `mesh:///name` target. */
   credentials(): ChannelCredentials;
-  /** Resolver, balancer and layers. */
-  channelOptions(): ClientOptions;
+  /**
+   * Resolver, balancer and layers.
+   *
+   * @param options - Methods that may reach a handler twice.
+   * @throws MeshError `INMESH_ERR_CONFIG_INVALID`
+   */
+  channelOptions(options?: GrpcChannelOptions): ClientOptions;
 }
 
 /** A service mesh inside this process. Several may live in one. */

@@ -1,5 +1,5 @@
 import type { Call } from '@inmesh/core';
-import type { Clusters, ClusterStats } from '@inmesh/resilience';
+import type { ClusterStats, Clusters } from '@inmesh/resilience';
 
 /** What is known of one endpoint. */
 export interface EndpointReport {
