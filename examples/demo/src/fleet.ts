@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { markOf, type ProcessMark } from './processes.js';
 
 /** One running service, as `--json` prints it. */
 export interface RunningService {
@@ -59,7 +60,9 @@ export class FleetStarter {
   readonly #services: RunningService[] = [];
   readonly #environments = new Map<string, Readonly<Record<string, string>>>();
   readonly #detached: boolean;
-  readonly children: ChildProcess[] = [];
+  readonly #children: ChildProcess[] = [];
+  /** Everything that was started. */
+  readonly processes: ProcessMark[] = [];
 
   constructor(dir: string, detached: boolean) {
     this.#dir = dir;
@@ -105,7 +108,8 @@ export class FleetStarter {
       stdio: ['ignore', this.#log, this.#log, 'ipc'],
       detached: this.#detached,
     });
-    this.children.push(child);
+    this.#children.push(child);
+    if (child.pid !== undefined) this.processes.push(markOf(child.pid));
     const told = await new Promise<Omit<RunningService, 'replica' | 'protocol'>>((resolve, reject) => {
       child.once('message', (message) => resolve(message as Omit<RunningService, 'replica' | 'protocol'>));
       child.once('exit', (code) => reject(new Error(`${name} ended with ${String(code)}; see ${this.log}`)));
@@ -125,8 +129,8 @@ export class FleetStarter {
 
   /** Ends a replica the hard way: what it has in flight is lost. */
   kill(name: string, replica: number): void {
-    const service = this.#find(name, replica);
-    process.kill(service.pid, 'SIGKILL');
+    const { pid } = this.#find(name, replica);
+    this.#children.find((one) => one.pid === pid)?.kill('SIGKILL');
   }
 
   /** Starts a replica again at its address. */
@@ -171,20 +175,4 @@ export class FleetStarter {
   close(): void {
     closeSync(this.#log);
   }
-}
-
-/** Ends processes that were started; by pid, and only if they are still ours. */
-export async function stopAll(pids: readonly number[]): Promise<void> {
-  const isAlive = (pid: number): boolean => {
-    try {
-      process.kill(pid, 0);
-      return true;
-    } catch {
-      return false;
-    }
-  };
-  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGTERM');
-  for (let i = 0; i < 100 && pids.some(isAlive); i++)
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
 }

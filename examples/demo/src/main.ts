@@ -1,12 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { drive, type Tally } from './drive.js';
-import { type Fleet, FleetStarter, stopAll } from './fleet.js';
+import { type Fleet, FleetStarter } from './fleet.js';
+import { stopAll } from './processes.js';
 import { renderHops, renderPage, renderTally, renderTopology } from './render.js';
+import { DemoState, dirPrefix } from './state.js';
 
 const { values } = parseArgs({
   options: {
@@ -16,36 +19,30 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
   },
 });
-const stateFile = join(tmpdir(), `inmesh-demo-${userInfo().uid}.json`);
-
-interface State extends Fleet {
-  readonly dir: string;
-}
+const state = new DemoState(fileURLToPath(new URL('../.state', import.meta.url)));
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
 async function stop(): Promise<number> {
-  let state: State;
-  try {
-    state = JSON.parse(readFileSync(stateFile, 'utf8')) as State;
-  } catch {
-    print('no demo is running');
-    return 0;
-  }
-  await stopAll(state.services.map(({ pid }) => pid));
-  rmSync(state.dir, { recursive: true, force: true });
-  rmSync(stateFile, { force: true });
-  print('stopped');
+  print((await state.stop()) ? 'stopped' : 'no demo of this checkout is running');
   return 0;
 }
 
 async function detach(dir: string): Promise<number> {
   const starter = new FleetStarter(dir, true);
-  const fleet = await starter.startAll();
-  starter.close();
-  writeFileSync(stateFile, JSON.stringify({ ...fleet, dir }), { mode: 0o600 });
+  let fleet: Fleet;
+  try {
+    fleet = await starter.startAll();
+  } catch (error) {
+    await stopAll(starter.processes);
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  } finally {
+    starter.close();
+  }
+  state.write({ dir, processes: starter.processes });
   print(values.json ? JSON.stringify(fleet) : renderTopology(fleet));
   return 0;
 }
@@ -77,14 +74,17 @@ async function run(dir: string): Promise<number> {
   } finally {
     page.close();
     page.closeAllConnections();
-    await stopAll(starter.children.flatMap(({ pid }) => (pid === undefined ? [] : [pid])));
+    await stopAll(starter.processes);
     starter.close();
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
 if (values.stop) process.exitCode = await stop();
-else {
-  const dir = mkdtempSync(join(tmpdir(), 'inmesh-demo-'));
+else if (values.detach && state.isRunning()) {
+  process.stderr.write('a demo of this checkout is running; end it with --stop\n');
+  process.exitCode = 1;
+} else {
+  const dir = mkdtempSync(join(tmpdir(), dirPrefix));
   process.exitCode = values.detach ? await detach(dir) : await run(dir);
 }

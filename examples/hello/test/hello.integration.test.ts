@@ -35,7 +35,9 @@ describe('hello', () => {
       INMESH_ALLOW: 'alice',
       INMESH_DEV_CA_DIR: join(dir, 'ca'),
     };
-    const child = fork(onFreePort, [], { env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    const child = fork(onFreePort, [], { env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    let log = '';
+    child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (log += chunk));
     const { port } = await new Promise<{ port: number }>((resolve, reject) => {
       child.once('message', (message) => resolve(message as { port: number }));
       child.once('exit', reject);
@@ -60,6 +62,10 @@ describe('hello', () => {
     };
     expect(await ask('alice')).toBe('hello spiffe://dev.local/ns/default/sa/alice\n');
     expect(await ask('mallory')).toBe('RBAC: access denied');
+    // As the tutorial shows it.
+    const why = '"reason":"no ALLOW policy matches","allowPolicies":["default/inmesh-allow"]';
+    expect(log).toContain(why);
+    expect(await readFile(path('../../../docs/tutorials/first-mesh.md'), 'utf8')).toContain(why);
     child.kill();
     await rm(dir, { recursive: true, force: true });
   });

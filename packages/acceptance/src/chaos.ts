@@ -65,16 +65,16 @@ type Fault = (population: Population, victim: Replica) => Promise<void>;
 
 /** A killed replica stays in the endpoints for a while, as it does in any discovery. */
 const kill: Fault = async (population, victim) => {
-  victim.kill();
+  victim.signal('SIGKILL');
   await sleep(800);
   await population.ledger.add();
   population.publish();
 };
 
-const stall: Fault = async (_population, { pid }) => {
-  process.kill(pid, 'SIGSTOP');
+const stall: Fault = async (_population, victim) => {
+  victim.signal('SIGSTOP');
   await sleep(900);
-  process.kill(pid, 'SIGCONT');
+  victim.signal('SIGCONT');
 };
 
 const reset: Fault = async ({ ledger }, victim) => {

@@ -149,21 +149,24 @@ export class Bench {
     return child;
   }
 
-  async end(child: { readonly pid?: number | undefined }): Promise<void> {
-    const { pid } = child;
-    if (pid === undefined) return;
-    try {
-      process.kill(pid, 'SIGTERM');
-    } catch {
-      return;
-    }
-    await until(`end of ${pid}`, 15_000, () => !isAlive(pid)).catch(() => process.kill(pid, 'SIGKILL'));
+  /** Ends what this run started, and nothing that only has its pid by now. */
+  async end({ pid }: { readonly pid?: number | undefined }): Promise<void> {
+    const child = this.#children.findLast((one) => one.pid === pid);
+    if (pid === undefined || child === undefined || hasEnded(child)) return;
+    // By its handle: Node sends nothing to what it knows has ended.
+    child.kill('SIGTERM');
+    await until(`end of ${String(pid)}`, 15_000, () => hasEnded(child)).catch(() => child.kill('SIGKILL'));
   }
 
   async close(keep: boolean): Promise<void> {
     await Promise.all(this.#children.map((child) => this.end(child)));
     if (!keep) rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** Whether a process that we started has ended. */
+export function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
 }
 
 export function isAlive(pid: number): boolean {

@@ -3,15 +3,14 @@ import { createInterface } from 'node:readline';
 import { createMesh, type Mesh, type MeshOptions } from 'inmesh';
 import { type Credentials, curl } from './clients.js';
 import type { Context } from './context.js';
-import { check, isAlive, peerFiles, until } from './harness.js';
+import { check, hasEnded, peerFiles, until } from './harness.js';
 import { grpcPython } from './peers.js';
 
 /** A server in Python that is one of several replicas. */
 export interface Replica {
   readonly port: number;
-  readonly pid: number;
   readonly isAlive: () => boolean;
-  readonly kill: () => void;
+  readonly signal: (name: NodeJS.Signals) => void;
 }
 
 /** Replicas of a service in another language, and what they wrote into their common ledger. */
@@ -74,14 +73,12 @@ export class Ledger {
   async add(): Promise<Replica> {
     const [file = '', ...args] = this.#command;
     const child = this.#context.bench.program(file, args, this.#context.bench.path('ledger.log'));
-    if (child.stdout === null || child.pid === undefined) throw new Error(`${file} did not start`);
-    const { pid } = child;
+    if (child.stdout === null) throw new Error(`${file} did not start`);
     for await (const line of createInterface({ input: child.stdout })) {
       const replica: Replica = {
         port: Number(line),
-        pid,
-        isAlive: () => isAlive(pid),
-        kill: () => void child.kill('SIGKILL'),
+        isAlive: () => !hasEnded(child),
+        signal: (name) => void child.kill(name),
       };
       this.replicas.push(replica);
       return replica;

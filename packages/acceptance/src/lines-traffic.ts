@@ -96,11 +96,11 @@ export const killedReplica: Line = {
     ]);
     try {
       await sleep(1500);
-      http.replicas[0]?.kill();
-      grpc.replicas[0]?.kill();
+      http.replicas[0]?.signal('SIGKILL');
+      grpc.replicas[0]?.signal('SIGKILL');
       await sleep(2500);
       await Promise.all([http.add(), grpc.add()]);
-      http.replicas[1]?.kill();
+      http.replicas[1]?.signal('SIGKILL');
       await sleep(1500);
     } finally {
       isOver = true;
@@ -261,9 +261,9 @@ export const fastFailure: Line = {
     const share = (badAfter - badBefore) / (allAfter - allBefore);
     check(share < 0.02, `the failing replica gets ${(share * 100).toFixed(1)} %`);
     // The whole process stops: its event loop would, if it had one.
-    process.kill(other.pid, 'SIGSTOP');
+    other.signal('SIGSTOP');
     await sleep(2000);
-    process.kill(other.pid, 'SIGCONT');
+    other.signal('SIGCONT');
     await sleep(200);
     const stalledBefore = (await ledger.seen(other)).seen;
     const before = await ledger.total();

@@ -40,13 +40,15 @@ export function authorize(options: AuthorizeOptions): Layer {
     onDecision?.(call, decision);
     if (decision.isAllowed) return undefined;
     const { facts } = call;
+    const isDecided = decision.policy !== '';
     logger.warn(
       {
-        policy: decision.policy,
-        rule: decision.rule,
+        policy: isDecided ? decision.policy : undefined,
+        rule: isDecided ? decision.rule : undefined,
         file: decision.origin?.source,
         line: decision.origin?.line,
         reason: decision.reason,
+        allowPolicies: decision.allowPolicies,
         peer: facts.connection.peer?.id.uri,
         remoteIp: facts.connection.remoteIp,
         method: facts.method,

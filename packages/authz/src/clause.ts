@@ -20,6 +20,8 @@ export interface Decision {
   readonly origin: Origin | undefined;
   /** One sentence for logs. Never for the caller. */
   readonly reason: string;
+  /** ALLOW policies that apply, where none of them matches: at most 10, and how many more. */
+  readonly allowPolicies?: readonly string[];
 }
 
 /** Where a clause can be filed: the first that is not `undefined` is used. */

@@ -40,6 +40,28 @@ function labelsText(labels: Readonly<Record<string, string>>): string {
   );
 }
 
+/** Names that a log shows of one decision. */
+const maxNames = 10;
+
+/** What is decided where no clause matches. */
+function unmatched(allow: readonly AuthorizationPolicy[], defaultAction: 'allow' | 'deny'): Decision {
+  const none = { policy: '', rule: -1, origin: undefined } as const;
+  if (allow.length === 0)
+    return Object.freeze({
+      ...none,
+      isAllowed: defaultAction === 'allow',
+      reason: `no ALLOW policy applies; the default is ${defaultAction}`,
+    });
+  const names = allow.slice(0, maxNames).map(({ namespace, name }) => `${namespace}/${name}`);
+  const more = allow.length - names.length;
+  return Object.freeze({
+    ...none,
+    isAllowed: false,
+    reason: 'no ALLOW policy matches',
+    allowPolicies: Object.freeze(more === 0 ? names : [...names, `and ${more} more`]),
+  });
+}
+
 class CompiledPolicies implements PolicySet {
   readonly warnings: readonly string[];
   readonly size: number;
@@ -74,14 +96,10 @@ class CompiledPolicies implements PolicySet {
     this.#router = equivalence;
     this.#isFolding = isFolding(equivalence);
     this.size = this.#deny.size + this.#allow.size;
-    const hasAllow = applied.some((policy) => policy.action === 'ALLOW');
-    this.#otherwise = Object.freeze({
-      isAllowed: !hasAllow && defaultAction === 'allow',
-      policy: '',
-      rule: -1,
-      origin: undefined,
-      reason: hasAllow ? 'no ALLOW rule matches' : `no ALLOW policy applies; the default is ${defaultAction}`,
-    });
+    this.#otherwise = unmatched(
+      applied.filter((policy) => policy.action === 'ALLOW'),
+      defaultAction,
+    );
     this.warnings = policies
       .filter((policy) => policy.action === 'DENY' && !applied.includes(policy))
       .map((policy) => {

@@ -42,6 +42,12 @@ export function checkClusterName(name: string): string {
   return name;
 }
 
+/** The name that a cluster goes by: short in our own namespace, so that it has one name and not two. */
+export function canonicalName(name: string, own: OwnScope): string {
+  const [service = '', namespace, extra] = name.split('.');
+  return namespace === own.namespace && extra === undefined ? service : name;
+}
+
 /** Identities of a name where none are given: the account of its name. */
 export function defaultIdentities(name: string, own: OwnScope): readonly SpiffeId[] {
   const [service = '', namespace = own.namespace] = name.split('.');

@@ -23,6 +23,18 @@ export type { RulesInput } from './rules-input.js';
 export type { Setting, SettingKey } from './setting.js';
 export { settings } from './settings.js';
 export {
+  type Check,
+  callable,
+  isPlainObject,
+  listOf,
+  objectOf,
+  recordOf,
+  text,
+  truth,
+  value,
+  word,
+} from './shape.js';
+export {
   printEndpoints,
   type Upstream,
   type UpstreamEndpoints,

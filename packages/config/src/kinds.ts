@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '@inmesh/core';
+import { isPlainObject } from './shape.js';
 
 /** How the values of a setting are written and checked. */
 export interface Kind<T> {
@@ -40,7 +41,9 @@ export const dnsLabel: Kind<string> = textKind('name', (text) =>
 export const trustDomainKind: Kind<string> = textKind('trust domain', (text) => parseTrustDomain(text));
 
 /** A path of the file system. */
-export const filePath: Kind<string> = textKind('path', (text) => text);
+export const filePath: Kind<string> = textKind('path', (text) =>
+  text === '' || text.includes('\0') ? fail('must be a path') : text,
+);
 
 /** One of a few words. */
 export function choice<T extends string>(...words: readonly T[]): Kind<T> {
@@ -132,9 +135,7 @@ export const labelsKind: Kind<Readonly<Record<string, string>>> = {
       }),
     ),
   check: (value) =>
-    typeof value === 'object' && value !== null
-      ? checkLabels(Object.entries(value))
-      : fail('must be an object of strings'),
+    isPlainObject(value) ? checkLabels(Object.entries(value)) : fail('must be an object of strings'),
   print: (value) =>
     Object.entries(value)
       .map(([key, one]) => `${key}=${one}`)

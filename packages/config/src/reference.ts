@@ -15,7 +15,7 @@ export const specialVariables: readonly SpecialVariable[] = Object.freeze([
   {
     variable: 'INMESH_UPSTREAM_<NAME>',
     kind: '`host:port`, `dnssrv+_service._proto.name`; separated by commas',
-    text: 'Endpoints of the service NAME: addresses, names, which are looked up again and again, and names with SRV records; `_` stands for `-`, `__` separates a namespace: `INMESH_UPSTREAM_ORDER_DB__BILLING` is `order-db.billing`.',
+    text: 'Endpoints of the service NAME: addresses, names, which are looked up again and again, and names with SRV records; `_` stands for `-`, `__` separates a namespace: `INMESH_UPSTREAM_ORDER_DB__BILLING` is `order-db.billing`. Our own namespace may be left out.',
   },
   {
     variable: 'INMESH_UPSTREAM_<NAME>_IDENTITY',
@@ -24,7 +24,7 @@ export const specialVariables: readonly SpecialVariable[] = Object.freeze([
   },
   {
     variable: 'INMESH_ALLOW',
-    kind: '`account`, `namespace/account`, `spiffe://…`, `*`; separated by commas',
+    kind: '`account`, `namespace/account`, `namespace/*`, `spiffe://…`, `spiffe://…/*`, `*`; separated by commas',
     text: 'Callers that are allowed: one more ALLOW policy.',
   },
 ]);

@@ -2,16 +2,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AuthorizationPolicy, MeshError, type MeshErrorCode, type RetryOn } from '@inmesh/core';
 import { parseAllow } from './allow.js';
-import { checkClusterName, type OwnScope } from './cluster-names.js';
+import type { OwnScope } from './cluster-names.js';
 import { isServiceVariable } from './kubernetes.js';
 import type { MeshConfig } from './mesh-config.js';
 import { didYouMean } from './nearest.js';
 import { messageOf, show } from './problems.js';
 import { specialVariables } from './reference.js';
-import { type RouteInput, routesInput } from './route-input.js';
+import type { RouteInput } from './route-input.js';
+import { resolveRoutes } from './routes.js';
 import type { SettingKey } from './setting.js';
 import { settings } from './settings.js';
-import { isObject } from './shape.js';
 import type { UpstreamOptions } from './upstream.js';
 import { resolveUpstreams } from './upstreams.js';
 
@@ -49,6 +49,8 @@ export interface ConfigSources {
   readonly code?: MeshSettings | undefined;
   /** Directory whose `package.json` may name the service. */
   readonly cwd: string;
+  /** Options that others check: named where an option does not exist. @defaultValue none */
+  readonly otherOptions?: readonly string[] | undefined;
 }
 
 function packageName(cwd: string): string | undefined {
@@ -91,17 +93,13 @@ class Resolver {
       trustDomain: String(this.#values.get('trustDomain')),
     };
     this.#values.set('allow', this.#allow(own));
+    const { env, code } = this.#sources;
+    const { problems, provenance } = this;
     this.#values.set(
       'upstreams',
-      resolveUpstreams({
-        env: this.#sources.env,
-        code: this.#sources.code?.upstreams,
-        own,
-        problems: this.problems,
-        provenance: this.provenance,
-      }),
+      resolveUpstreams({ env, code: code?.upstreams, own, problems, provenance }),
     );
-    this.#values.set('routes', this.#routes());
+    this.#values.set('routes', resolveRoutes({ code: code?.routes, own, problems, provenance }));
     // Every key of the table and the three others were set above, each checked by its kind.
     return Object.freeze(Object.fromEntries(this.#values)) as unknown as MeshConfig;
   }
@@ -116,17 +114,19 @@ class Resolver {
     for (const [name, value] of Object.entries(this.#sources.env)) {
       if (!name.startsWith('INMESH_') || value === undefined) continue;
       if (this.#known.has(name) || name === 'INMESH_ALLOW' || isServiceVariable(name, value)) continue;
-      if (/^INMESH_UPSTREAM_[A-Z0-9]/.test(name)) continue;
+      // Those are read, and refused, where upstreams are.
+      if (/^INMESH_UPSTREAM_./.test(name)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
       this.#problem(
         `there is no variable ${name}${didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)])}`,
       );
     }
     const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow'];
-    for (const key of Object.keys(this.#sources.code ?? {})) {
+    const { code = {}, otherOptions = [] } = this.#sources;
+    for (const key of Object.keys(code)) {
       if (keys.includes(key)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
-      this.#problem(`there is no option "${key}"${didYouMean(key, keys)}`);
+      this.#problem(`there is no option "${key}"${didYouMean(key, [...keys, ...otherOptions])}`);
     }
   }
 
@@ -200,28 +200,6 @@ class Resolver {
     } catch (error) {
       return this.#problem(messageOf(error));
     }
-  }
-
-  #routes(): ReadonlyMap<string, readonly RouteInput[]> {
-    const found = new Map<string, readonly RouteInput[]>();
-    const routes: unknown = this.#sources.code?.routes;
-    if (routes === undefined) return found;
-    if (!isObject(routes)) {
-      this.#problem(`option routes is ${show(routes)}; it must be an object`);
-      return found;
-    }
-    for (const [name, list] of Object.entries(routes)) {
-      if (list === undefined) continue;
-      try {
-        checkClusterName(name);
-      } catch (error) {
-        this.#problem(`routes.${name}: ${messageOf(error)}`);
-      }
-      routesInput(list, `routes.${name}`, this.problems);
-      found.set(name, list as readonly RouteInput[]);
-      this.provenance.set(`routes.${name}`, 'code');
-    }
-    return found;
   }
 }
 

@@ -41,9 +41,9 @@ export const settings = Object.freeze([
     'Where the identity comes from. `auto`: files if configured, else the dev CA, which refuses production; `dev`: the dev CA, also in production.',
     guard,
   ),
-  setting('certFile', 'CERT_FILE', filePath, undefined, 'PEM certificate chain, leaf first.'),
-  setting('keyFile', 'KEY_FILE', filePath, undefined, 'PEM private key.'),
-  setting('caFile', 'CA_FILE', filePath, undefined, 'PEM trust bundle.'),
+  setting('certFile', 'CERT_FILE', filePath, undefined, 'PEM certificate chain, leaf first.', guard),
+  setting('keyFile', 'KEY_FILE', filePath, undefined, 'PEM private key.', guard),
+  setting('caFile', 'CA_FILE', filePath, undefined, 'PEM trust bundle.', guard),
   setting('devCaDir', 'DEV_CA_DIR', filePath, undefined, 'Directory of the dev CA.', {
     fallbackText: '`$XDG_STATE_HOME/inmesh/dev-ca`',
   }),

@@ -9,6 +9,18 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Whether it is an object whose keys are all there is to it: a `Map` or an instance of a class holds more. */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (!isObject(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Says that a value is no object with keys. */
+export function noObject(value: unknown, where: string): string {
+  return `${where} is ${show(value)}; it must be ${isObject(value) ? 'a plain' : 'an'} object`;
+}
+
 /** Any value that passes a test. @param allowed - What is allowed, after "must be". */
 export function value(allowed: string, test: (given: unknown) => boolean): Check {
   return (given, where, problems) => {
@@ -46,8 +58,8 @@ export function listOf(item: Check): Check {
 /** An object with any keys. @param key - Checks them too. */
 export function recordOf(item: Check, key?: Check): Check {
   return (given, where, problems) => {
-    if (!isObject(given)) {
-      problems.push(`${where} is ${show(given)}; it must be an object`);
+    if (!isPlainObject(given)) {
+      problems.push(noObject(given, where));
       return;
     }
     for (const [name, one] of Object.entries(given)) {
@@ -57,6 +69,12 @@ export function recordOf(item: Check, key?: Check): Check {
   };
 }
 
+/** `; did you mean X?`, or what there is. */
+function whatThereIs(key: string, known: Iterable<string>): string {
+  const names = [...known];
+  return didYouMean(key, names) || `; there are ${names.join(', ')}`;
+}
+
 /** An object with these keys, each of which may be left out unless it is `required`. Others are problems. */
 export function objectOf<T>(
   fields: { readonly [K in keyof T]-?: Check },
@@ -64,13 +82,13 @@ export function objectOf<T>(
 ): Check {
   const known = new Map<string, Check>(Object.entries(fields));
   return (given, where, problems) => {
-    if (!isObject(given)) {
-      problems.push(`${where} is ${show(given)}; it must be an object`);
+    if (!isPlainObject(given)) {
+      problems.push(noObject(given, where));
       return;
     }
     for (const [key, one] of Object.entries(given)) {
       const check = known.get(key);
-      if (check === undefined) problems.push(`${where} has no "${key}"${didYouMean(key, known.keys())}`);
+      if (check === undefined) problems.push(`${where} has no "${key}"${whatThereIs(key, known.keys())}`);
       else if (one !== undefined) check(one, `${where}.${key}`, problems);
     }
     for (const key of required) if (given[key] === undefined) problems.push(`${where} needs "${key}"`);

@@ -1,7 +1,7 @@
 import { parseRetryOn, type RetryOn } from '@inmesh/core';
 import { duration, type Kind } from './kinds.js';
 import { messageOf } from './problems.js';
-import { isObject } from './shape.js';
+import { isPlainObject } from './shape.js';
 
 /** A duration from 1 ms, or 0 for none. */
 export function durationOrNone(maxMs: number): Kind<number> {
@@ -33,7 +33,7 @@ export const retryOnKind: Kind<RetryOn> = {
   parse: parseRetryOn,
   check(value) {
     if (typeof value === 'string') return parseRetryOn(value);
-    const { conditions, statusCodes, ...others } = isObject(value) ? value : {};
+    const { conditions, statusCodes, ...others } = isPlainObject(value) ? value : {};
     const words = [conditions, statusCodes].flatMap((one: unknown) => one);
     if (!Array.isArray(conditions) || !Array.isArray(statusCodes) || Object.keys(others).length > 0)
       throw new Error('must be text such as connect-failure,503, or conditions and statusCodes');

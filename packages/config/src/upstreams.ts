@@ -1,7 +1,13 @@
-import { checkClusterName, defaultIdentities, type OwnScope, parseIdentities } from './cluster-names.js';
+import {
+  canonicalName,
+  checkClusterName,
+  defaultIdentities,
+  type OwnScope,
+  parseIdentities,
+} from './cluster-names.js';
 import { isServiceVariable } from './kubernetes.js';
-import { messageOf, show } from './problems.js';
-import { isObject } from './shape.js';
+import { messageOf } from './problems.js';
+import { isPlainObject, noObject } from './shape.js';
 import { readUpstreamEndpoints, type Upstream, type UpstreamInput, upstreamInput } from './upstream.js';
 
 /** Where upstreams are read from, and where to say what was found. */
@@ -34,23 +40,56 @@ function nameOf(variable: string): string {
   return variable.slice(prefix.length).toLowerCase().replaceAll('__', '.').replaceAll('_', '-');
 }
 
+/** How a service is written whose own name ends in "-identity". */
+function writtenInCode(name: string, endpoints: string): string {
+  return `a service whose own name ends in "-identity" is written in code: upstreams: { "${name}": "${endpoints}" }`;
+}
+
 function checkIdentityVariable(variable: string, value: string, problems: string[]): boolean {
   if (value.includes('://') || !/:\d{1,5}(?:,|$)/.test(value)) return true;
   const base = variable.slice(0, -suffix.length);
+  // With the suffix twice, a service is meant whose name has it once.
+  const name = nameOf(base.endsWith(suffix) ? base : variable);
   problems.push(
-    `${variable} holds endpoints, but a variable that ends in _IDENTITY names the identity of ${base}; a service whose own name ends in "-identity" is written in code: upstreams: { "${nameOf(variable)}": "${value}" }`,
+    `${variable} holds endpoints, but a variable that ends in _IDENTITY names the identity of ${base}; ${writtenInCode(name, value)}`,
   );
   return false;
 }
 
-function readVariables({ env, problems }: UpstreamSources): ReadonlyMap<string, Variables> {
+/** A variable in another case or with other characters is no other upstream: it is a mistake. */
+function checkForm(variable: string, problems: string[]): boolean {
+  if (/^[A-Z0-9_]+$/.test(variable)) return true;
+  const written =
+    prefix +
+    variable
+      .slice(prefix.length)
+      .toUpperCase()
+      .replaceAll('.', '__')
+      .replaceAll(/[^A-Z0-9_]/g, '_');
+  problems.push(`${variable} must be written ${written}`);
+  return false;
+}
+
+function checkVariable(variable: string, value: string, problems: string[]): boolean {
+  if (!checkForm(variable, problems)) return false;
+  if (value.trim() === '') {
+    // Without its upstream a name would pass through the mesh, in plaintext.
+    problems.push(`${variable} is empty; give it a value or unset it`);
+    return false;
+  }
+  return !variable.endsWith(suffix) || checkIdentityVariable(variable, value, problems);
+}
+
+function readVariables({ env, own, problems }: UpstreamSources): ReadonlyMap<string, Variables> {
   const found = new Map<string, Variables>();
-  for (const [variable, value = ''] of Object.entries(env)) {
-    if (value === '' || !/^INMESH_UPSTREAM_[A-Z0-9]/.test(variable) || isServiceVariable(variable, value))
-      continue;
+  for (const [variable, value] of Object.entries(env)) {
+    if (value === undefined || !variable.startsWith(prefix) || variable === prefix) continue;
+    if (isServiceVariable(variable, value) || !checkVariable(variable, value, problems)) continue;
     const key = variable.endsWith(suffix) ? 'identity' : 'endpoints';
-    if (key === 'identity' && !checkIdentityVariable(variable, value, problems)) continue;
-    const name = nameOf(key === 'identity' ? variable.slice(0, -suffix.length) : variable);
+    const name = canonicalName(
+      nameOf(key === 'identity' ? variable.slice(0, -suffix.length) : variable),
+      own,
+    );
     const variables = found.get(name) ?? {};
     if (variables[key] !== undefined) problems.push(`${variables[key]} and ${variable} both say ${name}`);
     variables[key] = variable;
@@ -59,20 +98,32 @@ function readVariables({ env, problems }: UpstreamSources): ReadonlyMap<string, 
   return found;
 }
 
-/** What code says of each upstream; `undefined` where that is wrong. */
-function readCode({ code, problems }: UpstreamSources): ReadonlyMap<string, UpstreamInput | undefined> {
-  const found = new Map<string, UpstreamInput | undefined>();
+/** What code says of an upstream. */
+interface InCode {
+  /** Where it stands. */
+  readonly where: string;
+  /** `undefined` where it is wrong. */
+  readonly input: UpstreamInput | undefined;
+}
+
+/** What code says of each upstream. */
+function readCode({ code, own, problems }: UpstreamSources): ReadonlyMap<string, InCode> {
+  const found = new Map<string, InCode>();
   if (code === undefined) return found;
-  if (!isObject(code)) {
-    problems.push(`option upstreams is ${show(code)}; it must be an object`);
+  if (!isPlainObject(code)) {
+    problems.push(noObject(code, 'option upstreams'));
     return found;
   }
-  for (const [name, given] of Object.entries(code)) {
+  for (const [key, given] of Object.entries(code)) {
     if (given === undefined) continue;
+    const where = `upstreams.${key}`;
+    const name = canonicalName(key, own);
+    const other = found.get(name);
+    if (other !== undefined) problems.push(`${other.where} and ${where} both say ${name}`);
     const before = problems.length;
     const input = typeof given === 'string' ? { endpoints: given } : given;
-    upstreamInput(input, `upstreams.${name}`, problems);
-    found.set(name, problems.length > before ? undefined : (input as UpstreamInput));
+    upstreamInput(input, where, problems);
+    found.set(name, { where, input: problems.length > before ? undefined : (input as UpstreamInput) });
   }
   return found;
 }
@@ -93,52 +144,53 @@ interface Given {
   readonly value: unknown;
 }
 
+/** Everything that was said of one upstream. */
+interface Said {
+  readonly name: string;
+  /** Where code says it, or would. */
+  readonly where: string;
+  readonly input: UpstreamInput;
+  readonly variables: Variables;
+}
+
+function noEndpoints({ name, where, variables: { identity } }: Said): string {
+  if (identity === undefined) return `${where} has no endpoints, and there is no variable for them`;
+  const base = identity.slice(0, -suffix.length);
+  return base.endsWith(suffix)
+    ? `${identity} names an identity, but there is no upstream "${name}"; ${writtenInCode(name, 'host:port')}`
+    : `${identity} names an identity, but ${base} is not set`;
+}
+
 /** What was said of endpoints; code wins. */
-function givenEndpoints(
-  name: string,
-  input: UpstreamInput,
-  variables: Variables,
-  { env, problems }: UpstreamSources,
-): Given | undefined {
-  if (input.endpoints !== undefined) return { from: `upstreams.${name}.endpoints`, value: input.endpoints };
-  const { endpoints, identity } = variables;
+function givenEndpoints(said: Said, { env, problems }: UpstreamSources): Given | undefined {
+  const { where, input, variables } = said;
+  if (input.endpoints !== undefined) return { from: `${where}.endpoints`, value: input.endpoints };
+  const { endpoints } = variables;
   if (endpoints !== undefined) return { from: endpoints, value: env[endpoints] };
-  problems.push(
-    identity === undefined
-      ? `upstreams.${name} has no endpoints, and there is no variable for them`
-      : `${identity} names an identity, but ${identity.slice(0, -suffix.length)} is not set`,
-  );
+  problems.push(noEndpoints(said));
   return undefined;
 }
 
 function readIdentities(
-  name: string,
-  input: UpstreamInput,
-  { identity }: Variables,
+  { name, where, input, variables: { identity } }: Said,
   { env, own, problems }: UpstreamSources,
 ): Upstream['identities'] | undefined {
   const text = input.identity ?? (identity === undefined ? undefined : env[identity]);
-  const from =
-    input.identity === undefined ? (identity ?? `upstreams.${name}`) : `upstreams.${name}.identity`;
+  const from = input.identity === undefined ? (identity ?? where) : `${where}.identity`;
   return attempt(from, problems, () =>
     text === undefined ? defaultIdentities(name, own) : parseIdentities(text, own),
   );
 }
 
-function readUpstream(
-  name: string,
-  input: UpstreamInput,
-  variables: Variables,
-  sources: UpstreamSources,
-): Upstream | undefined {
+function readUpstream(said: Said, sources: UpstreamSources): Upstream | undefined {
   const { problems } = sources;
-  const where = input.endpoints === undefined ? variables.endpoints : undefined;
-  if (attempt(where ?? `upstreams.${name}`, problems, () => checkClusterName(name)) === undefined)
-    return undefined;
-  const given = givenEndpoints(name, input, variables, sources);
+  const { name, where, input, variables } = said;
+  const from = input.endpoints === undefined ? (variables.endpoints ?? where) : where;
+  if (attempt(from, problems, () => checkClusterName(name)) === undefined) return undefined;
+  const given = givenEndpoints(said, sources);
   if (given === undefined) return undefined;
   const endpoints = readUpstreamEndpoints(given.value, given.from, problems);
-  const identities = readIdentities(name, input, variables, sources);
+  const identities = readIdentities(said, sources);
   if (endpoints === undefined || identities === undefined) return undefined;
   const { rules = {}, calls = {} } = input;
   return Object.freeze({ name, identities, endpoints, rules, calls });
@@ -150,10 +202,10 @@ export function resolveUpstreams(sources: UpstreamSources): ReadonlyMap<string, 
   const inEnv = readVariables(sources);
   const upstreams = new Map<string, Upstream>();
   for (const name of new Set([...inEnv.keys(), ...inCode.keys()])) {
-    const input = inCode.get(name);
+    const { where = `upstreams.${name}`, input } = inCode.get(name) ?? {};
     if (input === undefined && inCode.has(name)) continue;
     const variables = inEnv.get(name) ?? {};
-    const upstream = readUpstream(name, input ?? {}, variables, sources);
+    const upstream = readUpstream({ name, where, input: input ?? {}, variables }, sources);
     if (upstream === undefined) continue;
     upstreams.set(name, upstream);
     const { endpoints } = variables;

@@ -63,8 +63,19 @@ describe('configuration', () => {
 
   it('takes an empty variable for none, except where it guards something', () => {
     expect(resolve({ INMESH_SNIFF_TIMEOUT: '' }).values.sniffTimeout).toBe(3000);
-    for (const name of ['INMESH_MTLS', 'INMESH_AUTHZ_DEFAULT', 'INMESH_POLICY_DIR', 'INMESH_ALLOW'])
-      expect(fault({ [name]: '' }).message).toContain('is empty');
+    for (const name of [
+      'INMESH_MTLS',
+      'INMESH_AUTHZ_DEFAULT',
+      'INMESH_POLICY_DIR',
+      'INMESH_ALLOW',
+      'INMESH_CERT_FILE',
+      'INMESH_KEY_FILE',
+      'INMESH_CA_FILE',
+      'INMESH_UPSTREAM_X',
+      'INMESH_UPSTREAM_X_IDENTITY',
+    ])
+      expect(fault({ [name]: '' }).message).toContain(`${name} is empty`);
+    expect(fault({}, { certFile: '', keyFile: 'k', caFile: 'c' }).message).toContain('option certFile: ""');
   });
 
   it('passes over what Kubernetes injects, by the shape of its value', () => {
@@ -93,6 +104,48 @@ describe('configuration', () => {
     ]);
     for (const bad of ['a/b/c', 'Web', 'a b', '*/x', ' '])
       expect(fault({ INMESH_ALLOW: bad }).code).toBe('INMESH_ERR_CONFIG_INVALID');
+  });
+
+  it.each([
+    'spiffe://',
+    'spiffe://*',
+    'spiffe://x',
+    'spiffe://x y',
+    'spiffe://x/y z',
+    'spiffe://x/*/y',
+    'spiffe://x/y*',
+    'spiffe://X/y',
+    'spiffe:///y',
+  ])('refuses %s in INMESH_ALLOW: it names nobody, or everybody by accident', (bad) => {
+    expect(fault({ INMESH_ALLOW: `web,${bad}` })).toMatchObject({
+      code: 'INMESH_ERR_CONFIG_INVALID',
+      message: expect.stringContaining(`INMESH_ALLOW: "${bad}"`),
+    });
+  });
+
+  it('allows everybody below a SPIFFE ID, and names every wrong item of INMESH_ALLOW', () => {
+    const { allow } = resolve({ INMESH_ALLOW: 'spiffe://x/*,spiffe://x/ns/a/*' }).values;
+    expect(allow?.rules[0]?.from?.[0]?.principals).toEqual(['x/*', 'x/ns/a/*']);
+    expect(fault({ INMESH_ALLOW: 'A,b,spiffe://' }).message.split('\n')).toEqual([
+      expect.stringContaining('INMESH_ALLOW: "A"'),
+      expect.stringContaining('INMESH_ALLOW: "spiffe://"'),
+    ]);
+  });
+
+  it('suggests options that others check, too', () => {
+    expect(() =>
+      resolveConfig({
+        env: {},
+        code: { serviceName: 'web', layres: {} } as MeshSettings,
+        cwd: '/nonexistent',
+        otherOptions: ['layers'],
+      }),
+    ).toThrow('there is no option "layres"; did you mean layers?');
+  });
+
+  it.each([new Map([['a', 'h:1']]), ['a:1'], null, 'a:1'])('takes no %o for an object', (value) => {
+    for (const key of ['upstreams', 'routes', 'labels'])
+      expect(fault({}, { [key]: value } as never).message).toContain(`option ${key}`);
   });
 
   it('wants the three identity files together', () => {

@@ -113,6 +113,22 @@ describe('routes in code', () => {
     expect(resolve({}, { routes: { orders: list } }).routes.get('orders')).toBe(list);
   });
 
+  it('know names with our own namespace by the short one, backends too', () => {
+    const list = [
+      { action: { kind: 'forward', backends: [{ cluster: 'cart.default', weight: 1 }, { cluster: 'a.b' }] } },
+    ] as const;
+    const { routes } = resolve({}, { routes: { 'orders.default': list } });
+    expect([...routes]).toEqual([
+      [
+        'orders',
+        [{ action: { kind: 'forward', backends: [{ cluster: 'cart', weight: 1 }, { cluster: 'a.b' }] } }],
+      ],
+    ]);
+    expect(fault({}, { routes: { orders: [], 'orders.default': [] } }).message).toBe(
+      'routes.orders and routes.orders.default both say orders',
+    );
+  });
+
   it('are checked by name and type, all at once', () => {
     const { message } = fault(
       {},
@@ -139,7 +155,7 @@ describe('routes in code', () => {
       expect.stringContaining('routes.orders[2].action.path is "/a\\r\\nx: y"'),
       'a name in routes.orders[3].request.set is "a b"; it must be the name of a header',
       expect.stringContaining('routes.orders[3].request.set["c"] is "d\\n"'),
-      'routes.orders[3].rules has no "retries"',
+      'routes.orders[3].rules has no "retries"; there are headTimeoutMs, timeoutMs, retry, idempotent, classify',
     ]);
   });
 });

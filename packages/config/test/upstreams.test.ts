@@ -164,11 +164,48 @@ describe('upstreams', () => {
       'upstreams: { "my-identity": "h:1" }',
     );
     expect(fault({ INMESH_UPSTREAM_MY_IDENTITY: 'web' }).message).toContain('INMESH_UPSTREAM_MY is not set');
+    for (const value of ['web', 'h:1'])
+      expect(fault({ INMESH_UPSTREAM_MY_IDENTITY_IDENTITY: value }).message).toContain(
+        'upstreams: { "my-identity": "',
+      );
+    const { upstreams } = resolve(
+      { INMESH_UPSTREAM_MY_IDENTITY_IDENTITY: 'web' },
+      { upstreams: { 'my-identity': 'h:1' } },
+    ).values;
+    expect(upstreams.get('my-identity')?.identities[0]?.serviceAccount).toBe('web');
   });
 
-  it('refuses two variables for one upstream', () => {
-    expect(fault({ INMESH_UPSTREAM_Orders: 'h:1', INMESH_UPSTREAM_ORDERS: 'h:2' }).message).toBe(
-      'INMESH_UPSTREAM_Orders and INMESH_UPSTREAM_ORDERS both say orders',
+  it.each([
+    ['INMESH_UPSTREAM_Orders', 'INMESH_UPSTREAM_ORDERS'],
+    ['INMESH_UPSTREAM_orders', 'INMESH_UPSTREAM_ORDERS'],
+    ['INMESH_UPSTREAM_ORDERS_identity', 'INMESH_UPSTREAM_ORDERS_IDENTITY'],
+    ['INMESH_UPSTREAM_ORDER-DB.BILLING', 'INMESH_UPSTREAM_ORDER_DB__BILLING'],
+  ])('refuses %s and says how it is written', (variable, written) => {
+    expect(fault({ [variable]: 'h:1' }).message).toBe(`${variable} must be written ${written}`);
+  });
+
+  it('takes a name with our own namespace for the short one', () => {
+    const inEnv = resolve({ INMESH_UPSTREAM_ORDERS__DEFAULT: 'h:1' });
+    expect([...inEnv.values.upstreams.keys()]).toEqual(['orders']);
+    expect(inEnv.values.upstreams.get('orders')?.name).toBe('orders');
+    expect(inEnv.provenance.get('upstreams.orders')).toBe('INMESH_UPSTREAM_ORDERS__DEFAULT');
+    const inCode = resolve(
+      { INMESH_NAMESPACE: 'shop', INMESH_UPSTREAM_ORDERS: 'h:1' },
+      { upstreams: { 'orders.shop': { identity: 'x' }, 'orders.default': 'h:2' } },
+    ).values.upstreams;
+    expect([...inCode.keys()]).toEqual(['orders', 'orders.default']);
+    expect(fault({ INMESH_UPSTREAM_A__B__DEFAULT: 'h:1' }).message).toContain(
+      'neither NAME nor NAME.NAMESPACE',
+    );
+    expect(inCode.get('orders')?.identities[0]?.serviceAccount).toBe('x');
+  });
+
+  it('refuses both spellings of one upstream', () => {
+    expect(fault({ INMESH_UPSTREAM_ORDERS__DEFAULT: 'h:1', INMESH_UPSTREAM_ORDERS: 'h:2' }).message).toBe(
+      'INMESH_UPSTREAM_ORDERS__DEFAULT and INMESH_UPSTREAM_ORDERS both say orders',
+    );
+    expect(fault({}, { upstreams: { orders: 'h:1', 'orders.default': 'h:1' } }).message).toBe(
+      'upstreams.orders and upstreams.orders.default both say orders',
     );
   });
 });

@@ -46,7 +46,7 @@ export const errorSpecs = defineSpecs({
     reached: 'refused',
     retry: 'never',
     summary: 'A policy denied the call.',
-    hint: 'The log of the process that denied names the policy and the rule; add an ALLOW rule for this caller or drop the DENY.',
+    hint: 'The log of the process that denied names the rule that did, or the ALLOW policies of which none matches; add an ALLOW rule for this caller or drop the DENY.',
   },
   INMESH_ERR_BAD_REPLY: {
     status: 'unavailable',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type Cluster,
   errorSpecs,
   findCluster,
   grpcStatusNumber,
@@ -88,16 +89,17 @@ describe('names and addresses', () => {
   ])('reads %s as %s', (host, name) => expect(meshName(host)).toBe(name));
 
   it('finds a cluster by name, and by name and own namespace', () => {
+    // Only names are looked at: rules and endpoints are whatever they are.
     const cluster = {
       name: 'orders',
       identities: [workloadSpiffeId('dev.local', 'shop', 'orders')],
-      endpoints: [],
-    };
+    } as unknown as Cluster;
     const snapshot: Snapshot = {
       version: 1,
       workload: { service: 'web', namespace: 'shop', trustDomain: 'dev.local', labels: {} },
       mtls: 'strict',
       clusters: new Map([['orders', cluster]]),
+      routes: new Map(),
       policies: [],
     };
     expect(

@@ -1,5 +1,5 @@
 import { isMeshError } from '@inmesh/core';
-import { type CliOutput, type Command, UsageError } from './command.js';
+import { type CliOutput, type Command, InputError, UsageError } from './command.js';
 
 interface CommandSpec {
   readonly name: string;
@@ -50,6 +50,19 @@ const console: CliOutput = {
   complain: (line) => void process.stderr.write(`${line}\n`),
 };
 
+function asksForHelp(arg: string): boolean {
+  return arg === '--help' || arg === '-h';
+}
+
+/** What went wrong, where that is the input or the system; `undefined` for anything else. */
+function explain(error: unknown): string | undefined {
+  if (isMeshError(error)) return `${error.code}: ${error.message}`;
+  const { syscall } = error as NodeJS.ErrnoException;
+  return error instanceof InputError || (error instanceof Error && syscall !== undefined)
+    ? error.message
+    : undefined;
+}
+
 /**
  * Runs a command line.
  *
@@ -57,12 +70,12 @@ const console: CliOutput = {
  * @returns the exit code: 0 done, 1 failed, 2 wrong usage.
  */
 export async function main(args: readonly string[], output: CliOutput = console): Promise<number> {
-  const [first = '--help', second = ''] = args;
-  if (first === '--help' || first === 'help') {
-    output.print(help());
+  const [first = '', second = ''] = args;
+  const spec = commands.find(({ name }) => name === `${first} ${second}`);
+  if (first === 'help' || args.length === 0 || args.some(asksForHelp)) {
+    output.print(spec === undefined ? help() : `Usage: ${spec.usage}\n\n${spec.text}`);
     return 0;
   }
-  const spec = commands.find(({ name }) => name === `${first} ${second}`);
   if (spec === undefined) {
     output.complain(`inmesh: there is no command "${args.slice(0, 2).join(' ')}"\n\n${help()}`);
     return 2;
@@ -75,8 +88,10 @@ export async function main(args: readonly string[], output: CliOutput = console)
       output.complain(`inmesh: ${(error as Error).message}\nUsage: ${spec.usage}`);
       return 2;
     }
-    if (!isMeshError(error)) throw error;
-    output.complain(`inmesh: ${error.code}: ${error.message}`);
+    const text = explain(error);
+    // What is left is a mistake of ours, and its stack is wanted.
+    if (text === undefined) throw error;
+    output.complain(`inmesh: ${text}`);
     return 1;
   }
 }

@@ -9,5 +9,8 @@ export interface CliOutput {
 /** Runs one command. @returns the exit code */
 export type Command = (args: readonly string[], output: CliOutput) => Promise<number>;
 
+/** What a command was given cannot be used; its message says which and why. */
+export class InputError extends Error {}
+
 /** A wrong command line. */
 export class UsageError extends Error {}

@@ -53,7 +53,13 @@ export interface MeshServer {
    * @throws MeshError `INMESH_ERR_GRPC_SERVER`
    */
   addGrpc(server: GrpcServer): void;
-  /** Listens. @param port - 0 picks a free one. @param host - All addresses if left out. */
+  /**
+   * Listens.
+   *
+   * @param port - 0 picks a free one.
+   * @param host - All addresses if left out.
+   * @throws MeshError `INMESH_ERR_CONFIG_INVALID` if that is no port or no host; what the system says otherwise.
+   */
   listen(port?: number, host?: string): Promise<AddressInfo>;
   /** Where it listens; `null` before. */
   address(): AddressInfo | null;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { authorize, normalizeTarget, type PolicySet } from '@inmesh/authz';
-import type { MeshConfig } from '@inmesh/config';
+import { type MeshConfig, value } from '@inmesh/config';
 import {
   type CallContext,
   createStack,
@@ -17,6 +17,7 @@ import {
 import type { AttachedGrpcServer } from '@inmesh/grpc';
 import { createHttpListener, type HttpApplication, type HttpListener, toHttpServer } from '@inmesh/http';
 import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
+import { checkServeOptions } from './check-options.js';
 import { inboundLayers } from './default-stacks.js';
 import { lazy } from './lazy.js';
 import type { MeshServer, ServeOptions } from './mesh-contract.js';
@@ -45,6 +46,21 @@ const nothingHere = (_request: unknown, response: { statusCode: number; end(): v
   response.end();
 };
 
+const portNumber = value(
+  'a whole number from 0 to 65535',
+  (port) => typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535,
+);
+const hostName = value('an address or a name', (host) => typeof host === 'string' && host !== '');
+
+/** Node takes other text for the path of a socket, which has no port and no address. */
+function checkAddress(port: unknown, host: unknown): void {
+  const problems: string[] = [];
+  portNumber(port, 'port', problems);
+  if (host !== undefined) hostName(host, 'host', problems);
+  if (problems.length > 0)
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `cannot listen: ${problems.join('; ')}`);
+}
+
 /** One port: an application, perhaps a gRPC server, and the mesh before both. */
 export class Server implements MeshServer {
   readonly #parts: ServerParts;
@@ -63,6 +79,7 @@ export class Server implements MeshServer {
 
   constructor(parts: ServerParts, app: unknown, options: ServeOptions, onClosed: (server: Server) => void) {
     const { config, source, policies, layers, context, runtime, logger } = parts;
+    checkServeOptions(options);
     this.#parts = parts;
     this.#onClosed = onClosed;
     this.#application = toHttpServer(app ?? nothingHere);
@@ -129,6 +146,7 @@ export class Server implements MeshServer {
   }
 
   async listen(port = 0, host?: string): Promise<AddressInfo> {
+    checkAddress(port, host);
     await this.#application.ready();
     const { http } = this;
     const listening = once(http, 'listening');

@@ -1,7 +1,7 @@
 import { compilePolicies, type PolicySet } from '@inmesh/authz';
 import type { MeshConfig } from '@inmesh/config';
 import type { PolicyDirectory } from '@inmesh/config/policies';
-import type { AuthorizationPolicy, Logger, Runtime, Workload } from '@inmesh/core';
+import { type AuthorizationPolicy, type Logger, MeshError, type Runtime, type Workload } from '@inmesh/core';
 import type { PathEquivalence } from '@inmesh/http';
 
 /** What the policies of a mesh come from. */
@@ -38,12 +38,22 @@ export class PolicyEngine {
     this.#directory = directory;
   }
 
-  /** Reads what there is; a directory is ready, or the start fails. */
+  /**
+   * Reads what there is; a directory is ready, or the start fails.
+   *
+   * @throws MeshError `INMESH_ERR_CONFIG_INVALID` if the policies in code are no array; `INMESH_ERR_POLICY_*`
+   */
   static async start(
     inputs: PolicyInputs,
     waitFor: (directory: PolicyDirectory) => Promise<void>,
   ): Promise<PolicyEngine> {
     const { config, objects, workload, runtime, logger } = inputs;
+    // Whatever else has no length would be a set of policies that enforces nothing.
+    if (!Array.isArray(objects))
+      throw new MeshError(
+        'INMESH_ERR_CONFIG_INVALID',
+        'policies must be an array of AuthorizationPolicy objects',
+      );
     const fixed: AuthorizationPolicy[] = config.allow === undefined ? [] : [config.allow];
     let directory: PolicyDirectory | undefined;
     if (objects.length > 0 || config.policyDir !== undefined) {

@@ -116,7 +116,8 @@ describe('mesh', () => {
     expect(logs.find((one) => one.msg === 'denied')?.fields).toMatchObject({
       peer: 'spiffe://dev.local/ns/default/sa/intruder',
       path: '/who',
-      reason: 'no ALLOW rule matches',
+      reason: 'no ALLOW policy matches',
+      allowPolicies: ['default/inmesh-allow'],
     });
   });
 
@@ -238,6 +239,34 @@ describe('mesh', () => {
         layers: { inbound: [{ role: 'authorize', scope: 'call', why: 'x', bind: () => undefined }] },
       }).then((mesh) => mesh.serve()),
     ).rejects.toMatchObject({ code: 'INMESH_ERR_LAYER_ORDER' });
+  });
+
+  it('does not serve with a wrong option, and does not listen on what is no port', async () => {
+    const mesh = await make('x');
+    for (const options of [{ htttp2: true }, { http2: 'yes' }, true])
+      expect(() => mesh.serve(undefined, options as never)).toThrow(
+        expect.objectContaining({ code: 'INMESH_ERR_CONFIG_INVALID' }),
+      );
+    const server = mesh.serve();
+    for (const [port, host] of [
+      ['abc'],
+      ['8080'],
+      [join(dir, 'socket')],
+      [-1],
+      [65_536],
+      [0.5],
+      [Number.NaN],
+      [null],
+      [0, ''],
+      [0, 5],
+    ]) {
+      await expect(server.listen(port as never, host as never)).rejects.toMatchObject({
+        code: 'INMESH_ERR_CONFIG_INVALID',
+      });
+      expect([server.address(), server.http.listening]).toEqual([null, false]);
+    }
+    const { port } = await server.listen(0, '127.0.0.1');
+    await expect(mesh.serve().listen(port, '127.0.0.1')).rejects.toMatchObject({ code: 'EADDRINUSE' });
   });
 
   it('says at start when everybody is allowed, and denies by default where told so', async () => {

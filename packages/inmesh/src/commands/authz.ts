@@ -1,9 +1,39 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
-import { runVectors } from '@inmesh/authz';
+import { runVectors, type VectorFile } from '@inmesh/authz';
 import { parsePolicyObject } from '@inmesh/config/policies';
-import { type Command, UsageError } from '../command.js';
+import { type Command, InputError, UsageError } from '../command.js';
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What keeps a text from being vectors; cases that are wrong inside fail one by one. */
+function faultOf(text: string): string | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    return `is not JSON: ${messageOf(error)}`;
+  }
+  const { cases } = (json ?? {}) as { readonly cases?: unknown };
+  if (!Array.isArray(cases)) return 'has no array "cases"';
+  const wrong = cases.findIndex((one: { readonly id?: unknown } | null) => typeof one?.id !== 'string');
+  return wrong === -1 ? undefined : `has a case ${wrong} that is no object with an "id"`;
+}
+
+async function readVectors(file: string): Promise<VectorFile> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw new InputError(`cannot read ${file}: ${messageOf(error)}`);
+  }
+  const fault = faultOf(text);
+  if (fault !== undefined) throw new InputError(`${file} ${fault}`);
+  return { name: basename(file), text };
+}
 
 /** `inmesh authz eval` */
 export const evaluate: Command = async (args, output) => {
@@ -14,17 +44,7 @@ export const evaluate: Command = async (args, output) => {
   });
   const files = [...(values.vectors ?? []), ...positionals];
   if (files.length === 0) throw new UsageError('--vectors needs at least one file');
-  const read = await Promise.all(
-    files.map(async (file) => {
-      try {
-        return { name: basename(file), text: await readFile(file, 'utf8') };
-      } catch (error) {
-        throw new UsageError(
-          `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      }
-    }),
-  );
+  const read = await Promise.all(files.map(readVectors));
   const report = runVectors(read, (json, namespace) => parsePolicyObject(json, 'vector', { namespace }));
   for (const line of report.lines) output.print(line);
   output.print(`${report.passed} passed, ${report.failed} failed, ${report.skipped} skipped`);

@@ -12,6 +12,10 @@ function configOf(code: MeshSettings): MeshConfig {
   return resolveConfig({ env: process.env, code, cwd: process.cwd() }).values;
 }
 
+const label = '[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?';
+/** Also a wildcard as the whole first label. RFC 6125 §6.4.3. */
+const dnsName = new RegExp(`^(?=.{1,253}$)(?:\\*\\.)?${label}(?:\\.${label})*$`);
+
 /** `inmesh identity mint` */
 export const mintIdentity: Command = async (args, output) => {
   const { values } = parseArgs({
@@ -26,6 +30,8 @@ export const mintIdentity: Command = async (args, output) => {
   });
   const { service, namespace, dns = [], ttl, out } = values;
   if (service === undefined || out === undefined) throw new UsageError('--service and --out are needed');
+  for (const name of dns)
+    if (!dnsName.test(name)) throw new UsageError(`--dns: ${JSON.stringify(name)} is no DNS name`);
   const config = configOf({ serviceName: service, namespace, devCaTtl: ttl });
   const inputs = { config, env: process.env, runtime: systemRuntime, logger: silentLogger };
   const minted = await mintDevSvid({ ...devOptions(inputs), dnsNames: dns });
