@@ -1,4 +1,4 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import {
   type Metadata,
@@ -45,6 +45,8 @@ export interface GrpcServerOptions {
   readonly runtime: Runtime;
   /** Told what was refused and why. */
   readonly logger: Logger;
+  /** Whether a connection was proved under authorities of which one was removed since. @defaultValue never */
+  readonly isStale?: (facts: ConnectionFacts) => boolean;
 }
 
 /** A grpc-js server that lives behind somebody else's port. */
@@ -147,6 +149,12 @@ class Attachment implements AttachedGrpcServer {
     if (connection === undefined) {
       // Nobody of ours opened it; whoever did proved nothing.
       stream.session?.destroy();
+      return;
+    }
+    if (this.#options.isStale?.(connection) === true) {
+      // Nothing was processed; clients call again over a connection that proves anew who they are.
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      stream.session?.close();
       return;
     }
     const view = new StreamHeaders(rawHeaders, headers);
