@@ -52,7 +52,10 @@ class Listener implements GrpcListener {
         `a listener with mode ${options.mode} needs a TLS front end`,
       );
     this.#options = options;
-    this.#attached = attachGrpcServer(options.server, options);
+    this.#attached = attachGrpcServer(options.server, {
+      ...options,
+      isStale: (facts) => options.tls?.isStale(facts) ?? false,
+    });
     this.#sniffer = new Sniffer(options.runtime, {
       timeoutMs: options.sniffTimeoutMs ?? 3000,
       maxSilent: 1024,

@@ -153,6 +153,7 @@ class Attachment implements AttachedGrpcServer {
     }
     if (this.#options.isStale?.(connection) === true) {
       // Nothing was processed; clients call again over a connection that proves anew who they are.
+      stream.session?.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
       stream.session?.close();
       return;

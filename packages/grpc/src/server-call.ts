@@ -14,7 +14,7 @@ import {
   statusFromGrpcNumber,
   type Verdict,
 } from '@inmesh/core';
-import { noRetryHeader } from '@inmesh/resilience';
+import { forbidsRetry } from '@inmesh/resilience';
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
 import { ReplyHeaders } from './reply-headers.js';
 import { pushbackHeader } from './retry-gate.js';
@@ -148,14 +148,15 @@ export class ServerCall implements PlanRun, LiveCall {
   /** Shows the head of the reply to the layers; what they write goes out. */
   #showHead(head: OutgoingHttpHeaders): OutgoingHttpHeaders {
     const { plan, call } = this.#parts;
-    if (!plan.watchesHead) return head;
-    const headers = new ReplyHeaders(head);
-    plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers });
-    if (head[noRetryHeader] !== undefined) {
-      // The same in gRPC's own words. A status that follows a head is never retried and needs none.
-      delete head[noRetryHeader];
-      head[pushbackHeader] = '-1';
-    }
+    if (plan.watchesHead)
+      plan.head(this, call, {
+        httpStatus: 200,
+        grpcStatus: this.#status,
+        headers: new ReplyHeaders(head),
+      });
+    // Only a head that is the end as well can be repeated: a status that follows a head never is.
+    const isFailure = this.#status !== undefined && this.#status !== 'ok';
+    if (isFailure && forbidsRetry(call)) head[pushbackHeader] = '-1';
     return head;
   }
 

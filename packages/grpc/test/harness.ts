@@ -204,6 +204,7 @@ export interface TestService {
   readonly live: LiveCalls;
   readonly stack: StackHolder;
   readonly context: CallContext;
+  readonly source: StaticIdentitySource;
 }
 
 export interface ClientOptions {
@@ -291,7 +292,7 @@ export class TestMesh {
       await listener.close();
       await source.close();
     });
-    return { listener, port: (listener.server.address() as AddressInfo).port, live, stack, context };
+    return { listener, port: (listener.server.address() as AddressInfo).port, live, stack, context, source };
   }
 
   /** A client of the clusters given; the first is the one that `client` calls. */

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { type Call, CallContext, CallState, type Layer, systemRuntime } from '@inmesh/core';
+import type { StaticIdentitySource } from '@inmesh/identity';
+import { createTestCa } from '@inmesh/identity/testing';
 import { deadline, defaultClusterRules, retryGuard } from '@inmesh/resilience';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { codeOf, failing, fault, idempotent, path, retried, TestMesh, type Unary } from './harness.js';
@@ -345,5 +347,31 @@ describe('bounds of gRPC', () => {
     expect(await mesh.rawUnary(port, { 'grpc-timeout': '0n' })).toMatchObject({ 'grpc-status': '4' });
     expect(calls).toBe(0);
     expect(await mesh.rawUnary(port, { 'grpc-timeout': '10S' })).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it('calls over a new connection when an authority was removed, and is refused over an old one', async () => {
+    const service = await mesh.serve();
+    let connections = 0;
+    service.listener.server.on('connection', () => connections++);
+    const { client, source } = await mesh.client([service.port]);
+    await client.unary('x');
+    await client.unary('x');
+    expect(connections).toBe(1);
+    const other = await createTestCa('a.test');
+    const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/web');
+    const trust = (one: StaticIdentitySource, cert: string, key: string, ...pems: string[]): void =>
+      one.update({ certPem: cert, keyPem: key, bundles: new Map([['a.test', pems.join('')]]) });
+    trust(source, certPem, keyPem, mesh.ca.bundlePem, other.bundlePem);
+    await client.unary('x');
+    expect(connections).toBe(1);
+    trust(source, certPem, keyPem, mesh.ca.bundlePem);
+    await client.unary('x');
+    expect(connections).toBe(2);
+    // Now the server loses one: the client's connection is refused, and its call goes over another.
+    const own = await mesh.ca.issue('/ns/default/sa/echo');
+    trust(service.source, own.certPem, own.keyPem, mesh.ca.bundlePem, other.bundlePem);
+    trust(service.source, own.certPem, own.keyPem, mesh.ca.bundlePem);
+    await client.unary('x');
+    expect(connections).toBe(3);
   });
 });
