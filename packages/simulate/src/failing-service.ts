@@ -61,7 +61,7 @@ export function failingService(calls: number): readonly Row[] {
     name,
     ours: listed(ours, digits),
     published: expected.join(' / '),
-    bound: '+-10 %',
+    bound: '+-10 %, or 0.2',
     isKept: isNear(ours, expected),
   });
   const at = `at ${failurePercents.join('/')} %`;

@@ -25,7 +25,7 @@ function latencyPlot(): string {
   });
   return linePlot({
     title: 'Time to answer, one of eleven replicas slow for half of the time',
-    xLabel: 'share of calls that are at least this fast, %',
+    xLabel: 'percentile of calls',
     yLabel: 'ms',
     x: [0, 4],
     y: [0, 2200],
@@ -38,7 +38,7 @@ function answeredPercent({ offered, answered }: Storm): readonly (readonly [numb
   // Those of the last seconds are still under way.
   return Array.from({ length: 120 }, (_, second) => {
     const share = (answered[second] ?? 0) / Math.max(1, offered[second] ?? 0);
-    return [second, 100 * share] as const;
+    return [second + 0.5, 100 * share] as const;
   });
 }
 
