@@ -1,7 +1,7 @@
 import type { BalancerName } from '@inmesh/core';
 import { EdfQueue } from './edf-queue.js';
 import type { EndpointState } from './endpoint-state.js';
-import { ewmaLoad } from './peak-ewma.js';
+import { ewmaLoad, isCheaper } from './peak-ewma.js';
 
 /** What a balancer picks from: endpoints that may be picked, and their shares. */
 export interface BalancerInput {
@@ -70,21 +70,24 @@ class WeightedSampler {
 }
 
 type Load = (endpoint: EndpointState, nowMs: number) => number;
+type IsLess = (a: EndpointState, b: EndpointState) => boolean;
 
 /** The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not. */
-function powerOfChoices(input: BalancerInput, load: Load): Balancer {
+function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess): Balancer {
   const { endpoints, random, choices, isUniform } = input;
   const count = endpoints.length;
   if (count === 1) return { pick: () => at(endpoints, 0) };
   if (isUniform && choices === 2) {
     return {
-      pick(nowMs) {
-        const i = Math.floor(random() * count);
-        let j = Math.floor(random() * (count - 1));
+      pick() {
+        // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
+        const pair = Math.floor(random() * count * (count - 1));
+        const i = Math.floor(pair / (count - 1));
+        let j = pair % (count - 1);
         if (j >= i) j++;
         const a = at(endpoints, i);
         const b = at(endpoints, j);
-        return load(b, nowMs) < load(a, nowMs) ? b : a;
+        return isLess(b, a) ? b : a;
       },
     };
   }
@@ -113,11 +116,16 @@ function powerOfChoices(input: BalancerInput, load: Load): Balancer {
  *
  * @see {@link https://linkerd.io/2016/03/16/beyond-round-robin-load-balancing-for-latency/ | Beyond round robin}
  */
-export const peakEwma: BalancerFactory = (input) => powerOfChoices(input, ewmaLoad);
+export const peakEwma: BalancerFactory = (input) => powerOfChoices(input, ewmaLoad, isCheaper);
 
 /** Power of two choices over calls in flight; with unequal weights, earliest deadline first by weight / (active + 1). Envoy `LEAST_REQUEST`. */
 export const leastRequest: BalancerFactory = (input) => {
-  if (input.isUniform) return powerOfChoices(input, (endpoint) => endpoint.active);
+  if (input.isUniform)
+    return powerOfChoices(
+      input,
+      (endpoint) => endpoint.active,
+      (a, b) => a.active < b.active,
+    );
   return edf(input, (endpoint, nowMs) => input.weightOf(endpoint, nowMs) / (endpoint.active + 1));
 };
 

@@ -9,7 +9,8 @@ import {
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
 import { backoffMs, retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
-import type { AttemptResult, EndpointState } from './endpoint-state.js';
+import type { EndpointState, Tried } from './endpoint-state.js';
+import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
 import type { RoutePolicy } from './route-policy.js';
@@ -38,6 +39,8 @@ const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
 ]);
 
 type Phase =
+  /** Not begun, and not counted as in flight. */
+  | 'idle'
   /** An attempt is under way and its head has not come. */
   | 'attempting'
   /** Waiting before the next attempt. */
@@ -46,15 +49,6 @@ type Phase =
   | 'committed'
   /** Over. */
   | 'done';
-
-/** How a reply is judged. */
-interface Judgement {
-  readonly result: AttemptResult;
-  readonly isRetryable: boolean;
-  readonly isPenalized: boolean;
-}
-
-const fine: Judgement = { result: 'ok', isRetryable: false, isPenalized: false };
 
 /**
  * Drives one call to its end: picks endpoints, bounds time, sends again what may be sent again. Callbacks, no
@@ -71,7 +65,7 @@ export class CallDriver implements Timer {
   readonly #cluster: ClusterState;
   readonly #policy: RoutePolicy;
   readonly #runtime: Runtime;
-  #phase: Phase = 'attempting';
+  #phase: Phase = 'idle';
   #current: Attempt | undefined;
   #headDueMs = Number.POSITIVE_INFINITY;
   /** End of the attempt, or of the wait. */
@@ -79,11 +73,9 @@ export class CallDriver implements Timer {
   #attempts = 0;
   #unsentTries = 0;
   #refusedTries = 0;
-  #retries = 0;
-  #tried: EndpointState[] | undefined;
-  #next: EndpointState | undefined;
+  #lastTried: EndpointState | undefined;
+  #triedBefore: Tried | undefined;
   #reached: Reached = 'no';
-  #isCounted = false;
   #holdsRetry = false;
   #isFine = false;
   #isExhausted = false;
@@ -124,7 +116,7 @@ export class CallDriver implements Timer {
       return;
     }
     cluster.activeCalls++;
-    this.#isCounted = true;
+    this.#phase = 'attempting';
     const nowMs = this.#runtime.now();
     if (this.#call.deadlineMs <= nowMs) {
       this.#failDeadline();
@@ -151,7 +143,7 @@ export class CallDriver implements Timer {
     attempt.isSent = true;
     const nowMs = this.#runtime.now();
     const elapsedMs = nowMs - attempt.startMs;
-    const judgement = this.#judge(reply);
+    const judgement = judge(reply, this.#policy);
     const { result, isRetryable, isPenalized } = judgement;
     this.#cluster.onResult(
       attempt.endpoint,
@@ -166,7 +158,6 @@ export class CallDriver implements Timer {
     this.#reached = 'maybe';
     this.#isFine = result === 'ok' && !isPenalized;
     this.#phase = 'committed';
-    this.#tried = undefined;
     if (this.#call.deadlineMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
     else this.#runtime.arm(this, this.#call.deadlineMs - nowMs);
     return true;
@@ -230,8 +221,12 @@ export class CallDriver implements Timer {
     else this.#onAttemptTimeout(nowMs);
   }
 
+  /** Where every endpoint was tried, a tried one is better than none. */
   #attempt(nowMs: number): void {
-    const endpoint = this.#pick(nowMs);
+    this.#attemptOn(this.#pickUntried(nowMs) ?? this.#cluster.pick(nowMs), nowMs);
+  }
+
+  #attemptOn(endpoint: EndpointState | undefined, nowMs: number): void {
     if (endpoint === undefined) {
       this.#fail(
         new MeshError('INMESH_ERR_NO_ENDPOINT', `${this.#cluster.name} has no endpoint that can be used`, {
@@ -267,38 +262,10 @@ export class CallDriver implements Timer {
     }
   }
 
-  #pick(nowMs: number): EndpointState | undefined {
-    const chosen = this.#next;
-    if (chosen !== undefined) {
-      this.#next = undefined;
-      return chosen;
-    }
-    if (this.#tried === undefined) return this.#cluster.pick(nowMs);
-    // Where every endpoint was tried, a tried one is better than none.
-    return this.#pickUntried(nowMs) ?? this.#cluster.pick(nowMs);
-  }
-
   #pickUntried(nowMs: number): EndpointState | undefined {
-    const tried = this.#tried ?? [];
-    return this.#cluster.pick(nowMs, (one) => !tried.includes(one), this.#policy.rules.retry.repicks);
-  }
-
-  #judge(reply: DriverReply): Judgement {
-    const { httpStatus } = reply;
-    const { rules, predicate } = this.#policy;
-    const own = rules.classify?.(reply);
-    if (own !== undefined)
-      return own === 'success'
-        ? fine
-        : { result: 'error', isRetryable: own === 'retryable', isPenalized: true };
-    const isRetryable = predicate.matchesReply(reply);
-    if (httpStatus >= 500) {
-      const isGateway = httpStatus >= 502 && httpStatus <= 504;
-      return { result: isGateway ? 'gateway-error' : 'error', isRetryable, isPenalized: true };
-    }
-    // Neither well nor ill: it lives, and wants less.
-    if (httpStatus === 429) return { result: 'unknown', isRetryable, isPenalized: true };
-    return isRetryable ? { result: 'ok', isRetryable, isPenalized: false } : fine;
+    const last = this.#lastTried;
+    if (last === undefined) return this.#cluster.pick(nowMs);
+    return this.#cluster.pickUntried(nowMs, last, this.#triedBefore, this.#policy.rules.retry.repicks);
   }
 
   #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
@@ -308,13 +275,13 @@ export class CallDriver implements Timer {
     if (marks.forbidsRetry) this.#isExhausted = true;
     if (marks.forbidsRetry || !this.#call.isReplayable) return false;
     this.#remember(attempt);
-    if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime.wallMs()));
+    if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime));
     if (!isRetryable) return false;
     const { predicate, rules } = this.#policy;
     const isSafe =
       this.#call.isIdempotent || (rules.retry.nonIdempotent && predicate.names(reply.httpStatus));
     if (!isSafe || this.#call.isRetryOfCaller) return false;
-    return this.#schedule(nowMs, waitOf(reply, this.#runtime.wallMs()));
+    return this.#schedule(nowMs, waitOf(reply, this.#runtime));
   }
 
   #retriesError(attempt: Attempt, error: MeshError, nowMs: number): boolean {
@@ -337,8 +304,7 @@ export class CallDriver implements Timer {
       if (endpoint !== undefined) {
         this.#unsentTries++;
         this.#attempts--;
-        this.#next = endpoint;
-        this.#attempt(nowMs);
+        this.#attemptOn(endpoint, nowMs);
         return true;
       }
     }
@@ -364,10 +330,7 @@ export class CallDriver implements Timer {
       this.#isExhausted = retry.maxAttempts > 1;
       return false;
     }
-    const waitMs = Math.max(
-      backoffMs(retry.backoff, this.#retries + 1, () => this.#runtime.random()),
-      askedMs ?? 0,
-    );
+    const waitMs = Math.max(backoffMs(retry.backoff, this.#attempts, cluster.random), askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
@@ -377,7 +340,6 @@ export class CallDriver implements Timer {
       return false;
     }
     this.#holdsRetry = true;
-    this.#retries++;
     this.#wait(nowMs, waitMs);
     return true;
   }
@@ -483,8 +445,9 @@ export class CallDriver implements Timer {
   }
 
   #remember(attempt: Attempt): void {
-    if (this.#tried === undefined) this.#tried = [attempt.endpoint];
-    else this.#tried.push(attempt.endpoint);
+    const last = this.#lastTried;
+    if (last !== undefined) this.#triedBefore = { endpoint: last, before: this.#triedBefore };
+    this.#lastTried = attempt.endpoint;
   }
 
   /** @returns Whether it was open. */
@@ -519,11 +482,10 @@ export class CallDriver implements Timer {
   }
 
   #finish(): void {
+    if (this.#phase !== 'idle') this.#cluster.activeCalls--;
     this.#phase = 'done';
     this.#runtime.disarm(this);
     this.#releaseRetry();
-    if (this.#isCounted) this.#cluster.activeCalls--;
-    this.#isCounted = false;
   }
 
   #releaseRetry(): void {
@@ -548,6 +510,7 @@ function startError(error: unknown): MeshError {
 }
 
 /** Wait that a reply asks for, in milliseconds. */
-function waitOf(reply: DriverReply, wallMs: number): number | undefined {
-  return retryAfterMs(reply.header('retry-after'), wallMs);
+function waitOf(reply: DriverReply, runtime: Runtime): number | undefined {
+  const value = reply.header('retry-after');
+  return value === undefined ? undefined : retryAfterMs(value, runtime.wallMs());
 }

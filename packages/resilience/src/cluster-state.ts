@@ -10,7 +10,7 @@ import {
   mayEject,
 } from './ejection.js';
 import { EndpointLevels } from './endpoint-levels.js';
-import { type AttemptResult, EndpointState, endpointKey } from './endpoint-state.js';
+import { type AttemptResult, EndpointState, endpointKey, type Tried, wasTried } from './endpoint-state.js';
 import { observeLatency } from './peak-ewma.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
 import { recoveryRamp } from './rules.js';
@@ -52,6 +52,15 @@ const typicalWindow = 16;
 /** Whether an endpoint will do for a pick. */
 export type Accepts = (endpoint: EndpointState) => boolean;
 
+function isAllowed(
+  endpoint: EndpointState,
+  accepts: Accepts | undefined,
+  last: EndpointState | undefined,
+  before: Tried | undefined,
+): boolean {
+  return endpoint !== last && !wasTried(endpoint, before) && (accepts === undefined || accepts(endpoint));
+}
+
 /**
  * The live state of one cluster: endpoints and what is known of them, the retry budget, counts against the limits.
  * It survives snapshots; calls pick on it as it is, whichever plan they hold.
@@ -73,8 +82,9 @@ export class ClusterState {
   typicalMs = 0;
   /** Retries between their scheduling and their end. */
   activeRetries = 0;
+  /** Chance. */
+  readonly random: () => number;
   readonly #parts: ClusterParts;
-  readonly #random: () => number;
   readonly #listeners = new Set<() => void>();
   #cluster: Cluster;
   #states = new Map<string, EndpointState>();
@@ -89,7 +99,7 @@ export class ClusterState {
     this.name = cluster.name;
     this.#cluster = cluster;
     this.#parts = parts;
-    this.#random = () => parts.runtime.random();
+    this.random = () => parts.runtime.random();
     this.budget = new RetryBudget(cluster.rules.retryBudget);
     this.#sweptAtMs = parts.runtime.now();
     this.#levels = this.#build(this.#sweptAtMs);
@@ -154,7 +164,24 @@ export class ClusterState {
     const picked = this.#levels.pick(nowMs);
     if (picked === undefined) return undefined;
     if (!picked.isOnProbation && accepts === undefined) return picked;
-    return this.#pickAgain(picked, nowMs, accepts, repicks);
+    return this.#pickAgain(picked, nowMs, repicks, accepts);
+  }
+
+  /**
+   * As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it.
+   *
+   * @param last - Tried last.
+   * @param before - Tried before that.
+   */
+  pickUntried(
+    nowMs: number,
+    last: EndpointState,
+    before: Tried | undefined,
+    repicks: number,
+  ): EndpointState | undefined {
+    if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
+    const picked = this.#levels.pick(nowMs);
+    return picked && this.#pickAgain(picked, nowMs, repicks, undefined, last, before);
   }
 
   /** An attempt begins. */
@@ -250,32 +277,38 @@ export class ClusterState {
   #pickAgain(
     first: EndpointState,
     nowMs: number,
-    accepts: Accepts | undefined,
     repicks: number,
+    accepts?: Accepts,
+    last?: EndpointState,
+    before?: Tried,
   ): EndpointState | undefined {
-    const probes = this.rules.outlier?.probes ?? 1;
-    const isBusyProbe = (endpoint: EndpointState): boolean =>
-      endpoint.isOnProbation && endpoint.active >= probes;
-    const isFine = (endpoint: EndpointState): boolean =>
-      !isBusyProbe(endpoint) && (accepts?.(endpoint) ?? true);
     let picked = first;
-    for (let i = 0; i < Math.max(repicks, probationEffort) && !isFine(picked); i++)
+    for (let left = Math.max(repicks, probationEffort); ; left--) {
+      if (!this.#isBusyProbe(picked) && isAllowed(picked, accepts, last, before)) return picked;
+      if (left === 0) break;
       picked = this.#levels.pick(nowMs) ?? picked;
-    if (isFine(picked)) return picked;
+    }
     // Chance did not find one; look at all of them, least loaded first.
     let best: EndpointState | undefined;
-    for (const endpoint of this.#levels.usable)
-      if (isFine(endpoint) && (best === undefined || endpoint.active < best.active)) best = endpoint;
-    if (best !== undefined) return best;
+    let busyProbe: EndpointState | undefined;
+    for (const one of this.#levels.usable) {
+      if (!isAllowed(one, accepts, last, before)) continue;
+      if (this.#isBusyProbe(one)) busyProbe ??= one;
+      else if (best === undefined || one.active < best.active) best = one;
+    }
     // A busy probe is better than nothing.
-    return this.#levels.usable.find((endpoint) => accepts?.(endpoint) ?? true);
+    return best ?? busyProbe;
+  }
+
+  #isBusyProbe({ isOnProbation, active }: EndpointState): boolean {
+    return isOnProbation && active >= (this.rules.outlier?.probes ?? 1);
   }
 
   #eject(endpoint: EndpointState, cause: EjectionCause, nowMs: number): void {
     const { outlier } = this.rules;
     if (outlier === undefined || endpoint.isEjected) return;
     if (!mayEject(outlier, this.#ejected, this.#states.size)) return;
-    const ms = ejectionMs(outlier, endpoint, this.#random);
+    const ms = ejectionMs(outlier, endpoint, this.random);
     endpoint.isEjected = true;
     endpoint.isOnProbation = false;
     endpoint.ejectedUntilMs = nowMs + ms;
@@ -347,7 +380,7 @@ export class ClusterState {
       factory:
         (balancers !== undefined && Object.hasOwn(balancers, name) ? balancers[name] : undefined) ??
         balancersByName[rules.balancer],
-      random: this.#random,
+      random: this.random,
       nowMs,
     });
     this.#ejected = 0;

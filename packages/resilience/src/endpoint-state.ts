@@ -16,6 +16,20 @@ export type AttemptResult =
   /** Nobody can tell: the caller left, or the attempt was never made. */
   | 'unknown';
 
+/** Endpoints that a call was sent to before the last one; most calls have none. */
+export interface Tried {
+  /** One. */
+  readonly endpoint: EndpointState;
+  /** Those before it. */
+  readonly before: Tried | undefined;
+}
+
+/** Whether an endpoint is in a list. */
+export function wasTried(endpoint: EndpointState, tried: Tried | undefined): boolean {
+  for (let one = tried; one !== undefined; one = one.before) if (one.endpoint === endpoint) return true;
+  return false;
+}
+
 /** `host:port`, brackets around an IPv6 address. */
 export function endpointKey({ host, port }: Endpoint): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;

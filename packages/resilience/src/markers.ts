@@ -28,6 +28,8 @@ export const markerHeaders: readonly string[] = Object.freeze([
 export const markedFrom = 429;
 
 const none: ReplyMarks = Object.freeze({ isNotProcessed: false, forbidsRetry: false });
+const notProcessed: ReplyMarks = Object.freeze({ isNotProcessed: true, forbidsRetry: false });
+const noRetry: ReplyMarks = Object.freeze({ isNotProcessed: false, forbidsRetry: true });
 
 /**
  * Reads the markers of a reply.
@@ -37,10 +39,13 @@ const none: ReplyMarks = Object.freeze({ isNotProcessed: false, forbidsRetry: fa
  */
 export function marksOf(reply: AttemptReply, isTrusted: boolean): ReplyMarks {
   if (!isTrusted || reply.httpStatus < markedFrom) return none;
-  const forbidsRetry =
-    reply.header(noRetryHeader) !== undefined || reply.header('finagle-http-nonretryable-nack') !== undefined;
+  if (
+    reply.header(noRetryHeader) !== undefined ||
+    reply.header('finagle-http-nonretryable-nack') !== undefined
+  )
+    return noRetry;
   const isNack =
     reply.httpStatus === 503 &&
     (reply.header(nackHeader) !== undefined || reply.header('finagle-http-nack') !== undefined);
-  return { isNotProcessed: isNack && !forbidsRetry, forbidsRetry };
+  return isNack ? notProcessed : none;
 }

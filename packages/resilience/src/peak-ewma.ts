@@ -11,6 +11,19 @@ function costNow(endpoint: EndpointState, nowMs: number): number {
   return elapsed <= 0 ? endpoint.costMs : endpoint.costMs * Math.exp(-elapsed / decayMs);
 }
 
+/**
+ * Whether `a` would cost less than `b`: the same as comparing {@link ewmaLoad}, whatever the time. Both fade alike, so
+ * that only the time between their last samples counts, and often not even that: half of the exponentials of a pick
+ * are not needed, and the other half is one instead of two.
+ */
+export function isCheaper(a: EndpointState, b: EndpointState): boolean {
+  const costA = a.costMs * (a.active + 1);
+  const costB = b.costMs * (b.active + 1);
+  const laterMs = a.costAtMs - b.costAtMs;
+  if (laterMs >= 0 ? costA >= costB : costA < costB) return laterMs < 0;
+  return costA * Math.exp(laterMs / decayMs) < costB;
+}
+
 /** What picking an endpoint would cost: latency by calls in flight. */
 export function ewmaLoad(endpoint: EndpointState, nowMs: number): number {
   return costNow(endpoint, nowMs) * (endpoint.active + 1);

@@ -2,6 +2,7 @@ import { createManualRuntime } from '@inmesh/core/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { balancersByName, failurePenaltyMs, observeLatency } from '../src/index.js';
+import { ewmaLoad, isCheaper } from '../src/peak-ewma.js';
 import { endpointStates, found } from './support.js';
 
 describe('balancers', () => {
@@ -72,5 +73,25 @@ describe('observeLatency', () => {
     observeLatency(endpoint, 0, 10_000);
     expect(endpoint.costMs).toBeCloseTo(1000 / Math.E, 6);
     expect(failurePenaltyMs).toBe(5000);
+  });
+});
+
+describe('isCheaper', () => {
+  it('says the same as comparing loads, at any time', () => {
+    const one = fc.record({
+      costMs: fc.double({ min: 0.001, max: 10_000, noNaN: true }),
+      costAtMs: fc.nat(100_000),
+      active: fc.nat(1000),
+    });
+    fc.assert(
+      fc.property(one, one, fc.nat(50_000), (first, second, laterMs) => {
+        const [a, b] = endpointStates(2).map((endpoint, i) => Object.assign(endpoint, [first, second][i]));
+        const nowMs = Math.max(first.costAtMs, second.costAtMs) + laterMs;
+        const loads = [found(a), found(b)].map((endpoint) => ewmaLoad(endpoint, nowMs));
+        const [loadA = 0, loadB = 0] = loads;
+        // Equal but for rounding: either will do.
+        if (Math.abs(loadA - loadB) > 1e-9 * loadA) expect(isCheaper(found(a), found(b))).toBe(loadA < loadB);
+      }),
+    );
   });
 });
