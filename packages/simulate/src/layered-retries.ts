@@ -4,9 +4,15 @@ import {
   FlatHeaders,
   type Phases,
   parseSpiffeId,
-  type ReplyHead,
 } from '@inmesh/core';
-import { attemptHeader, isRetryOfCaller, markExhausted, noRetryHeader, retryGuard } from '@inmesh/resilience';
+import {
+  attemptHeader,
+  forbidsRetry,
+  isRetryOfCaller,
+  markExhausted,
+  noRetryHeader,
+  retryGuard,
+} from '@inmesh/resilience';
 import { Client, type ClientOptions, type Server, type SimulatedAttempt } from './client.js';
 import type { Row } from './row.js';
 import { VirtualRuntime } from './virtual-runtime.js';
@@ -48,11 +54,8 @@ function tier(client: Client, guard: Phases | undefined): Server {
     client.call((ended, driver) => {
       if (driver.isExhausted) markExhausted(parent);
       const httpStatus = typeof ended === 'number' ? ended : 503;
-      const headers = new FlatHeaders([]);
-      const head: ReplyHead = { httpStatus, grpcStatus: undefined, headers };
-      guard?.head?.(parent, head);
-      const mark = headers.get(noRetryHeader);
-      attempt.answer(httpStatus, mark === undefined ? {} : { [noRetryHeader]: mark });
+      const isMarked = guard !== undefined && httpStatus >= 500 && forbidsRetry(parent);
+      attempt.answer(httpStatus, isMarked ? { [noRetryHeader]: '1' } : {});
     }, isRetryOfCaller(parent));
   };
 }
