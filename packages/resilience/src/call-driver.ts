@@ -1,14 +1,20 @@
-import {
-  isMeshError,
-  MeshError,
-  type MeshErrorCode,
-  type Reached,
-  type Runtime,
-  type Timer,
-} from '@inmesh/core';
+import type { MeshError, Reached, Runtime, Timer } from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
 import { backoffMs, retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
+import {
+  attemptTimeout,
+  blaming,
+  deadlineExceeded,
+  headless,
+  headTimeout,
+  noEndpoint,
+  overflow,
+  reachedBy,
+  startError,
+  totalOf,
+  unreachable,
+} from './driver-errors.js';
 import type { EndpointState, Tried } from './endpoint-state.js';
 import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
@@ -19,24 +25,6 @@ import type { RoutePolicy } from './route-policy.js';
 const freeUnsentTries = 2;
 /** The same where the peer proved that it processed nothing. gRPC A6, transparent retries. */
 const freeRefusedTries = 1;
-
-/** Failures that speak against the endpoint. */
-const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'INMESH_ERR_ATTEMPT_TIMEOUT',
-  'INMESH_ERR_BAD_REPLY',
-  'INMESH_ERR_CONNECTION_LOST',
-  'INMESH_ERR_CONNECT_FAILED',
-  'INMESH_ERR_CONNECT_TIMEOUT',
-  'INMESH_ERR_HEAD_TIMEOUT',
-  'INMESH_ERR_PEER_IDENTITY',
-  'INMESH_ERR_PEER_REFUSED',
-]);
-
-/** Failures after which the addresses of a cluster are worth another look. */
-const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'INMESH_ERR_CONNECT_FAILED',
-  'INMESH_ERR_CONNECT_TIMEOUT',
-]);
 
 type Phase =
   /** Not begun, and not counted as in flight. */
@@ -106,13 +94,7 @@ export class CallDriver implements Timer {
     cluster.stats.calls++;
     if (cluster.activeCalls >= maxRequests) {
       cluster.stats.overflows++;
-      this.#fail(
-        new MeshError(
-          'INMESH_ERR_OVERFLOW',
-          `${cluster.name} has ${cluster.activeCalls} calls in flight, at most ${maxRequests} are allowed`,
-          { stackless: true, details: { cluster: cluster.name, limit: 'maxRequests' } },
-        ),
-      );
+      this.#fail(overflow(cluster.name, cluster.activeCalls, maxRequests));
       return;
     }
     cluster.activeCalls++;
@@ -166,7 +148,7 @@ export class CallDriver implements Timer {
   /** The last byte of an attempt. */
   onAttemptEnd(attempt: Attempt): void {
     if (attempt === this.#current && this.#phase === 'attempting') {
-      this.onAttemptError(attempt, this.#headless(attempt));
+      this.onAttemptError(attempt, headless(this.#cluster.name, attempt));
       return;
     }
     if (!this.#close(attempt)) return;
@@ -228,12 +210,7 @@ export class CallDriver implements Timer {
 
   #attemptOn(endpoint: EndpointState | undefined, nowMs: number): void {
     if (endpoint === undefined) {
-      this.#fail(
-        new MeshError('INMESH_ERR_NO_ENDPOINT', `${this.#cluster.name} has no endpoint that can be used`, {
-          stackless: true,
-          details: { cluster: this.#cluster.name },
-        }),
-      );
+      this.#fail(noEndpoint(this.#cluster.name));
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
@@ -363,17 +340,7 @@ export class CallDriver implements Timer {
   #onAttemptTimeout(nowMs: number): void {
     const attempt = this.#current;
     if (attempt === undefined) return;
-    const { name } = this.#cluster;
-    const { perTryTimeoutMs } = this.#policy.rules.retry;
-    const error = new MeshError(
-      'INMESH_ERR_ATTEMPT_TIMEOUT',
-      `${name} at ${attempt.endpoint.key} did not answer within ${perTryTimeoutMs} ms`,
-      {
-        stackless: true,
-        details: { cluster: name, endpoint: attempt.endpoint.key, timeoutMs: perTryTimeoutMs },
-        ...(attempt.isSent ? {} : { reached: 'no', retry: 'elsewhere' }),
-      },
-    );
+    const error = attemptTimeout(this.#cluster.name, attempt, this.#policy.rules.retry.perTryTimeoutMs);
     this.#blame(attempt, true, nowMs);
     this.#note(error.reached);
     this.#current = undefined;
@@ -383,33 +350,12 @@ export class CallDriver implements Timer {
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
 
-  #headless({ endpoint }: Attempt): MeshError {
-    const { name } = this.#cluster;
-    return new MeshError('INMESH_ERR_BAD_REPLY', `${name} at ${endpoint.key} ended its reply before a head`, {
-      stackless: true,
-      details: { cluster: name, endpoint: endpoint.key },
-    });
-  }
-
   #failDeadline(): void {
-    const { name } = this.#cluster;
-    this.#cut(
-      new MeshError('INMESH_ERR_DEADLINE_EXCEEDED', `the call to ${name} ran out of time`, {
-        stackless: true,
-        details: { cluster: name },
-      }),
-    );
+    this.#cut(deadlineExceeded(this.#cluster.name));
   }
 
   #failHead(): void {
-    const { name } = this.#cluster;
-    const { headTimeoutMs } = this.#policy.rules;
-    this.#cut(
-      new MeshError('INMESH_ERR_HEAD_TIMEOUT', `${name} did not begin to answer within ${headTimeoutMs} ms`, {
-        stackless: true,
-        details: { cluster: name, timeoutMs: headTimeoutMs },
-      }),
-    );
+    this.#cut(headTimeout(this.#cluster.name, this.#policy.rules.headTimeoutMs));
   }
 
   /** Ends the call because its time is over. */
@@ -461,24 +407,7 @@ export class CallDriver implements Timer {
   #fail(error: MeshError): void {
     if (this.#phase === 'done') return;
     this.#finish();
-    this.#call.onFailure(this.#total(error));
-  }
-
-  /** The last error, as the result of all attempts. */
-  #total(error: MeshError): MeshError {
-    const isSame = this.#attempts <= 1 && this.#unsentTries === 0 && error.reached === this.#reached;
-    if (isSame) return error;
-    const attempts = this.#attempts + this.#unsentTries;
-    const details = { ...error.details, attempts };
-    const suffix = attempts > 1 ? ` (after ${attempts} attempts)` : '';
-    return new MeshError(error.code, `${error.message}${suffix}`, {
-      cause: error.cause ?? error,
-      status: error.status,
-      reached: this.#reached,
-      retry: this.#reached === 'maybe' && error.retry === 'elsewhere' ? 'if-idempotent' : error.retry,
-      details,
-      stackless: true,
-    });
+    this.#call.onFailure(totalOf(error, this.#attempts + this.#unsentTries, this.#reached));
   }
 
   #finish(): void {
@@ -493,20 +422,6 @@ export class CallDriver implements Timer {
     this.#holdsRetry = false;
     this.#cluster.releaseRetry();
   }
-}
-
-/** What an attempt came to: what it reports, as far as it fits what was seen of it. */
-function reachedBy({ isSent }: Attempt, { reached, retry }: MeshError): Reached {
-  if (!isSent) return 'no';
-  return reached === 'no' && retry === 'elsewhere' ? 'maybe' : reached;
-}
-
-function startError(error: unknown): MeshError {
-  if (isMeshError(error)) return error;
-  return new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
-    cause: error,
-    reached: 'no',
-  });
 }
 
 /** Wait that a reply asks for, in milliseconds. */

@@ -16,8 +16,8 @@ export {
   type ClusterParts,
   ClusterState,
   type ClusterStats,
-  Clusters,
 } from './cluster-state.js';
+export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
 export type { EjectionCause } from './ejection.js';
 export { type AttemptResult, EndpointState, endpointKey, unknownCostMs } from './endpoint-state.js';

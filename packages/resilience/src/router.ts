@@ -1,5 +1,6 @@
 import { findName, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
-import type { ClusterState, Clusters } from './cluster-state.js';
+import type { ClusterState } from './cluster-state.js';
+import type { Clusters } from './clusters.js';
 import { routePolicy } from './route-policy.js';
 import { type Answer, type Forward, type RoutedRequest, RouteTable } from './route-table.js';
 

@@ -1,0 +1,116 @@
+import { isMeshError, MeshError, type MeshErrorCode, type Reached } from '@inmesh/core';
+import type { Attempt } from './attempt.js';
+
+/** Failures that speak against the endpoint. */
+export const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'INMESH_ERR_ATTEMPT_TIMEOUT',
+  'INMESH_ERR_BAD_REPLY',
+  'INMESH_ERR_CONNECTION_LOST',
+  'INMESH_ERR_CONNECT_FAILED',
+  'INMESH_ERR_CONNECT_TIMEOUT',
+  'INMESH_ERR_HEAD_TIMEOUT',
+  'INMESH_ERR_PEER_IDENTITY',
+  'INMESH_ERR_PEER_REFUSED',
+]);
+
+/** Failures after which the addresses of a cluster are worth another look. */
+export const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'INMESH_ERR_CONNECT_FAILED',
+  'INMESH_ERR_CONNECT_TIMEOUT',
+]);
+
+/** Too many calls in flight. */
+export function overflow(cluster: string, active: number, limit: number): MeshError {
+  return new MeshError(
+    'INMESH_ERR_OVERFLOW',
+    `${cluster} has ${active} calls in flight, at most ${limit} are allowed`,
+    { stackless: true, details: { cluster, limit: 'maxRequests' } },
+  );
+}
+
+/** Nothing to pick from. */
+export function noEndpoint(cluster: string): MeshError {
+  return new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster} has no endpoint that can be used`, {
+    stackless: true,
+    details: { cluster },
+  });
+}
+
+/** One attempt took longer than one may. What was not sent reached nobody. */
+export function attemptTimeout(cluster: string, { endpoint, isSent }: Attempt, timeoutMs: number): MeshError {
+  return new MeshError(
+    'INMESH_ERR_ATTEMPT_TIMEOUT',
+    `${cluster} at ${endpoint.key} did not answer within ${timeoutMs} ms`,
+    {
+      stackless: true,
+      details: { cluster, endpoint: endpoint.key, timeoutMs },
+      ...(isSent ? {} : { reached: 'no', retry: 'elsewhere' }),
+    },
+  );
+}
+
+/** A reply that ended before it began. */
+export function headless(cluster: string, { endpoint }: Attempt): MeshError {
+  return new MeshError(
+    'INMESH_ERR_BAD_REPLY',
+    `${cluster} at ${endpoint.key} ended its reply before a head`,
+    {
+      stackless: true,
+      details: { cluster, endpoint: endpoint.key },
+    },
+  );
+}
+
+/** The deadline of the call has passed. */
+export function deadlineExceeded(cluster: string): MeshError {
+  return new MeshError('INMESH_ERR_DEADLINE_EXCEEDED', `the call to ${cluster} ran out of time`, {
+    stackless: true,
+    details: { cluster },
+  });
+}
+
+/** No reply began in time. */
+export function headTimeout(cluster: string, timeoutMs: number): MeshError {
+  return new MeshError(
+    'INMESH_ERR_HEAD_TIMEOUT',
+    `${cluster} did not begin to answer within ${timeoutMs} ms`,
+    {
+      stackless: true,
+      details: { cluster, timeoutMs },
+    },
+  );
+}
+
+/** What a transport threw instead of sending. */
+export function startError(error: unknown): MeshError {
+  if (isMeshError(error)) return error;
+  return new MeshError('INMESH_ERR_INTERNAL', `the attempt could not be started: ${String(error)}`, {
+    cause: error,
+    reached: 'no',
+  });
+}
+
+/** What an attempt came to: what it reports, as far as it fits what was seen of it. */
+export function reachedBy({ isSent }: Attempt, { reached, retry }: MeshError): Reached {
+  if (!isSent) return 'no';
+  return reached === 'no' && retry === 'elsewhere' ? 'maybe' : reached;
+}
+
+/**
+ * The last error, as the result of all attempts.
+ *
+ * @param tries - Attempts and tries that never left.
+ * @param reached - The worst that any of them came to.
+ */
+export function totalOf(error: MeshError, tries: number, reached: Reached): MeshError {
+  if (tries <= 1 && error.reached === reached) return error;
+  const suffix = tries > 1 ? ` (after ${tries} attempts)` : '';
+  return new MeshError(error.code, `${error.message}${suffix}`, {
+    cause: error.cause ?? error,
+    status: error.status,
+    reached,
+    retry: reached === 'maybe' && error.retry === 'elsewhere' ? 'if-idempotent' : error.retry,
+    details: { ...error.details, attempts: tries },
+    stackless: true,
+  });
+}
