@@ -53,6 +53,10 @@ if (isCheck) {
       if (!existsSync(resolve(dirname(file), target.split('#')[0])))
         problems.push(`${file.slice(root.length)}: ${target} does not exist`);
     }
+    for (const [, source, code] of text.matchAll(/<!-- code: (\S+) -->\n```ts\n([\s\S]*?)```/g)) {
+      if (readFileSync(join(root, source), 'utf8') !== code)
+        problems.push(`${file.slice(root.length)}: the code is not that of ${source}`);
+    }
     for (const [code] of text.matchAll(/INMESH_ERR_[A-Z_]+[A-Z]/g)) {
       if (!(code in errorSpecs) && !Object.keys(errorSpecs).some((known) => known.startsWith(`${code}_`)))
         problems.push(`${file.slice(root.length)}: there is no ${code}`);

@@ -1,7 +1,7 @@
 import { experimental, type Metadata } from '@grpc/grpc-js';
 import { MeshError, type Runtime, type Timer } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
-import { detailsOf, markStatus } from './call-status.js';
+import { detailsOf, errorKey, markStatus } from './call-status.js';
 import type { ClientRpc } from './client-rpc.js';
 import { type AttemptStatus, judge } from './outcome.js';
 import { type AttemptListener, type AttemptSubchannel, onHalfClose, type SubchannelCall } from './seams.js';
@@ -161,6 +161,8 @@ export class Attempt implements AttemptSubchannel, AttemptListener, Timer {
       this.#close();
       return;
     }
+    // What a peer relays of errors of its own calls says nothing of this one.
+    if (status.code !== 0) status.metadata.remove(errorKey);
     const judgement = judge(rpc.forward.policy, status, this.#isTimedOut);
     if (judgement.result === 'local-error')
       markStatus(status, this.#isTimedOut ? 'INMESH_ERR_ATTEMPT_TIMEOUT' : 'INMESH_ERR_CONNECTION_LOST');

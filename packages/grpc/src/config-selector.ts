@@ -8,7 +8,7 @@ import type { ClientState } from './client-registry.js';
 import { ClientRpc } from './client-rpc.js';
 import { editMetadata } from './edit-metadata.js';
 import { methodConfigOf } from './method-config.js';
-import { toPickInformation } from './seams.js';
+import { rejectWith, toPickInformation } from './seams.js';
 
 type CallConfig = ReturnType<experimental.ConfigSelector['invoke']>;
 
@@ -44,8 +44,7 @@ class Refusal implements experimental.Filter {
   }
 
   sendMetadata(): Promise<Metadata> {
-    // grpc-js takes a status as the reason.
-    return Promise.reject(this.#status as unknown as Error);
+    return rejectWith(this.#status);
   }
 
   receiveMetadata(metadata: Metadata): Metadata {

@@ -32,6 +32,8 @@ export class EndpointSlot implements EndpointEntry {
   readonly #parts: EndpointSlotParts;
   readonly #timer = createTimer(() => this.#replace());
   readonly #listener: experimental.ConnectivityStateListener;
+  readonly #stopWatching: () => void;
+  #trustEpoch: number | undefined;
   #current: Subchannel;
   #next: Subchannel | undefined;
   #isVerified = false;
@@ -50,6 +52,9 @@ export class EndpointSlot implements EndpointEntry {
       this.#onState(subchannel, now, message ?? '');
     client.entries.set(this.id, this);
     this.#current = this.#start();
+    this.#stopWatching = client.source.subscribe((state) => {
+      if (state.kind === 'ready') this.#onTrust(state.value.trustEpoch);
+    });
   }
 
   /** The connection in use. */
@@ -88,6 +93,7 @@ export class EndpointSlot implements EndpointEntry {
   destroy(): void {
     const { client } = this.#parts;
     client.runtime.disarm(this.#timer);
+    this.#stopWatching();
     client.entries.delete(this.id);
     this.#drop(this.#current);
     if (this.#next !== undefined) this.#drop(this.#next);
@@ -99,6 +105,22 @@ export class EndpointSlot implements EndpointEntry {
     subchannel.addConnectivityStateListener(this.#listener);
     subchannel.startConnecting();
     return subchannel;
+  }
+
+  /** An authority was removed: connections made before serve no new call. */
+  #onTrust(trustEpoch: number): void {
+    const isFirst = this.#trustEpoch === undefined;
+    if (this.#trustEpoch === trustEpoch) return;
+    this.#trustEpoch = trustEpoch;
+    if (isFirst) return;
+    const { runtime } = this.#parts.client;
+    runtime.disarm(this.#timer);
+    this.#drop(this.#current);
+    if (this.#next !== undefined) this.#drop(this.#next);
+    this.#next = undefined;
+    this.#isVerified = false;
+    this.#current = this.#start();
+    this.#parts.onChange();
   }
 
   /** A new connection takes over before the old one's certificate ends; calls on the old one go on. */

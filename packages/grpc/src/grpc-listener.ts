@@ -30,6 +30,9 @@ export interface GrpcListener {
   close(): Promise<void>;
 }
 
+/** How long a connection may stay after GOAWAY though it has no call, in milliseconds. */
+const lingerMs = 1000;
+
 const refuseHttp: StreamListener = (stream) => {
   stream.respond({ ':status': 415 }, { endStream: true });
 };
@@ -40,6 +43,7 @@ class Listener implements GrpcListener {
   readonly #attached: AttachedGrpcServer;
   readonly #sniffer: Sniffer;
   readonly #sockets = new Set<Socket>();
+  #onNoSockets: () => void = () => {};
 
   constructor(options: GrpcListenerOptions) {
     if (options.mode !== 'disable' && options.tls === undefined)
@@ -48,7 +52,10 @@ class Listener implements GrpcListener {
         `a listener with mode ${options.mode} needs a TLS front end`,
       );
     this.#options = options;
-    this.#attached = attachGrpcServer(options.server, options);
+    this.#attached = attachGrpcServer(options.server, {
+      ...options,
+      isStale: (facts) => options.tls?.isStale(facts) ?? false,
+    });
     this.#sniffer = new Sniffer(options.runtime, {
       timeoutMs: options.sniffTimeoutMs ?? 3000,
       maxSilent: 1024,
@@ -70,17 +77,33 @@ class Listener implements GrpcListener {
     const closed = new Promise<void>((resolve) =>
       this.server.listening ? this.server.close(() => resolve()) : resolve(),
     );
+    if (timeoutMs > 0) {
+      // Calls that were under way when GOAWAY was sent still arrive; callers close when their last one has ended.
+      await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
+      await this.#within(timeoutMs, live.whenIdle());
+    }
+    this.#attached.close();
+    for (const socket of this.#sockets) socket.destroySoon();
+    await closed;
+  }
+
+  async #within(ms: number, done: Promise<void>): Promise<void> {
+    const { runtime } = this.#options;
     let expire: () => void = () => {};
     const expired = new Promise<void>((resolve) => {
       expire = resolve;
     });
     const timer = createTimer(() => expire());
-    runtime.arm(timer, timeoutMs);
-    if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
-    this.#attached.close();
-    for (const socket of this.#sockets) socket.destroySoon();
+    runtime.arm(timer, ms);
+    await Promise.race([done, expired]);
     runtime.disarm(timer);
-    await closed;
+  }
+
+  #whenNoSockets(): Promise<void> {
+    if (this.#sockets.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onNoSockets = resolve;
+    });
   }
 
   async close(): Promise<void> {
@@ -90,7 +113,10 @@ class Listener implements GrpcListener {
   #onConnection(socket: Socket): void {
     socket.on('error', () => socket.destroy());
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      if (this.#sockets.size === 0) this.#onNoSockets();
+    });
     this.#sniffer.sniff(socket, (found) => this.#onFirstBytes(socket, found));
   }
 

@@ -1,4 +1,4 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import {
   type Metadata,
@@ -21,7 +21,15 @@ import {
   type Runtime,
 } from '@inmesh/core';
 import { connectionFacts } from '@inmesh/identity';
-import { addInterceptor, type StreamListener, type StreamSource, takeStreams } from './seams.js';
+import {
+  addInterceptor,
+  metadataOf,
+  onStart,
+  type StreamListener,
+  type StreamSource,
+  takeStreams,
+  wrapMethod,
+} from './seams.js';
 import { ServerCall } from './server-call.js';
 import { StreamHeaders } from './stream-headers.js';
 
@@ -37,6 +45,8 @@ export interface GrpcServerOptions {
   readonly runtime: Runtime;
   /** Told what was refused and why. */
   readonly logger: Logger;
+  /** Whether a connection was proved under authorities of which one was removed since. @defaultValue never */
+  readonly isStale?: (facts: ConnectionFacts) => boolean;
 }
 
 /** A grpc-js server that lives behind somebody else's port. */
@@ -50,8 +60,9 @@ export interface AttachedGrpcServer {
 }
 
 const attached = new WeakSet<Server>();
-/** The call that a handler's metadata belongs to: the one object of ours that grpc-js hands on to handlers. */
-const callsByMetadata = new WeakMap<Metadata, Call>();
+/** On a handler's metadata, the one object of ours that grpc-js hands on to handlers: the call it belongs to. */
+const callKey: unique symbol = Symbol('inmesh.call');
+type NotedMetadata = Metadata & { [callKey]?: Call };
 
 /**
  * Who makes a call: the verified identity of its connection's peer. `undefined` on plaintext.
@@ -59,7 +70,8 @@ const callsByMetadata = new WeakMap<Metadata, Call>();
  * @param call - What a handler of grpc-js gets as its first argument.
  */
 export function grpcPeer(call: { readonly metadata: Metadata }): PeerIdentity | undefined {
-  return callsByMetadata.get(call.metadata)?.facts.connection.peer;
+  const { metadata }: { readonly metadata: NotedMetadata } = call;
+  return metadata[callKey]?.facts.connection.peer;
 }
 
 function isGrpc(contentType: unknown): boolean {
@@ -67,43 +79,43 @@ function isGrpc(contentType: unknown): boolean {
 }
 
 /**
- * Notes which metadata belongs to which call. It wraps nothing: a `ServerInterceptingCall` around every call costs a
- * tenth of a unary call, only to pass everything on.
+ * Notes which metadata belongs to which call, and puts handlers into the context of theirs: what reaches them comes
+ * from events of the connection. It wraps nothing that it need not: a `ServerInterceptingCall` around every call costs
+ * a tenth of a unary call, and a context around every event of the stream as much.
+ *
+ * @param current - The call whose stream is being handed over; grpc-js makes interceptors meanwhile.
  */
-function noteInterceptor(context: CallContext): ServerInterceptor {
-  return (_method, call) => {
-    // grpc-js makes interceptors while the stream is handed to it, inside `context.run`.
-    const inbound = context.current();
-    if (inbound !== undefined) {
-      const start = call.start.bind(call);
-      call.start = (listener) => {
-        const onReceiveMetadata = listener.onReceiveMetadata.bind(listener);
-        listener.onReceiveMetadata = (metadata) => {
-          callsByMetadata.set(metadata, inbound);
-          onReceiveMetadata(metadata);
-        };
-        start(listener);
-      };
-    }
+function noteInterceptor(context: CallContext, current: () => Call | undefined): ServerInterceptor {
+  return (method, call) => {
+    const inbound = current();
+    if (inbound === undefined) return call as ServerInterceptingCall;
+    const metadata: NotedMetadata | undefined = metadataOf(call);
+    if (metadata !== undefined) metadata[callKey] = inbound;
+    const inside = (handle: () => void): void => context.run(inbound, handle);
+    onStart(call, (listener) => {
+      // The handler runs when the request is whole, or, if that is a stream, before its first message.
+      wrapMethod(listener, 'onReceiveHalfClose', inside);
+      wrapMethod(listener, 'onCancel', inside);
+      if (!method.requestStream) return;
+      wrapMethod(listener, 'onReceiveMetadata', inside);
+      wrapMethod(listener, 'onReceiveMessage', inside);
+    });
     return call as ServerInterceptingCall;
   };
-}
-
-/** Events of a stream run in the context of its connection; this puts them, and so the handler, into that of its call. */
-function keepContext(stream: ServerHttp2Stream, context: CallContext, call: Call): void {
-  const emit = stream.emit.bind(stream) as (event: string, ...args: unknown[]) => boolean;
-  stream.emit = ((event: string, ...args: unknown[]) =>
-    context.run(call, () => emit(event, ...args))) as ServerHttp2Stream['emit'];
 }
 
 class Attachment implements AttachedGrpcServer {
   readonly #options: GrpcServerOptions;
   readonly #source: StreamSource;
   #onHttpStream: StreamListener | undefined;
+  #handedOver: Call | undefined;
 
   constructor(server: Server, options: GrpcServerOptions) {
     this.#options = options;
-    addInterceptor(server, noteInterceptor(options.context));
+    addInterceptor(
+      server,
+      noteInterceptor(options.context, () => this.#handedOver),
+    );
     this.#source = takeStreams(server, (stream, headers, flags, rawHeaders) =>
       this.#onStream(stream, headers, flags, rawHeaders),
     );
@@ -139,6 +151,13 @@ class Attachment implements AttachedGrpcServer {
       stream.session?.destroy();
       return;
     }
+    if (this.#options.isStale?.(connection) === true) {
+      // Nothing was processed; clients call again over a connection that proves anew who they are.
+      stream.session?.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      stream.session?.close();
+      return;
+    }
     const view = new StreamHeaders(rawHeaders, headers);
     const clean = cleanHeaders(view);
     const isPost = headers[':method'] === 'POST';
@@ -167,7 +186,7 @@ class Attachment implements AttachedGrpcServer {
     connection: ConnectionFacts,
     host: string | undefined,
   ): void {
-    const { stack, live, context, runtime } = this.#options;
+    const { stack, live, runtime } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
     const path = String(headers[':path'] ?? '');
     const question = path.indexOf('?');
@@ -194,8 +213,9 @@ class Attachment implements AttachedGrpcServer {
       live,
       runtime,
       proceed: () => {
-        keepContext(stream, context, call);
-        context.run(call, () => this.#source.run(stream, headers, flags, rawHeaders));
+        this.#handedOver = call;
+        this.#source.run(stream, headers, flags, rawHeaders);
+        this.#handedOver = undefined;
       },
     });
     serverCall.begin();

@@ -33,11 +33,10 @@ class MeshResolver implements experimental.Resolver {
     this.#name = target.path;
     this.#listener = listener;
     this.#state = stateOf(options);
-    const paths: unknown = options[idempotentOption];
-    const idempotent = paths instanceof Set ? (paths as ReadonlySet<string>) : noPaths;
+    const idempotent: unknown = options[idempotentOption];
     if (this.#state !== undefined)
       this.#selector = new MeshConfigSelector(target.path, this.#state, {
-        idempotent,
+        idempotent: idempotent instanceof Set ? idempotent : noPaths,
         maxAttempts: maxAttempts(options),
       });
   }

@@ -6,7 +6,9 @@ import {
   type Metadata,
   type Server,
   ServerCredentials,
+  type ServerInterceptingCallInterface,
   type ServerInterceptor,
+  type StatusObject,
 } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
 
@@ -122,6 +124,11 @@ export function toPickInformation(rpc: object): PickInformation {
   return rpc as unknown as PickInformation;
 }
 
+/** What a filter returns to end an RPC with a status: grpc-js takes the reason for one. */
+export function rejectWith(status: StatusObject): Promise<never> {
+  return Promise.reject(status as unknown as Error);
+}
+
 /** Calls `listener` when the caller's last message has been handed over. */
 export function onHalfClose(call: SubchannelCall, listener: () => void): void {
   const halfClose = call.halfClose.bind(call);
@@ -135,4 +142,30 @@ export function onHalfClose(call: SubchannelCall, listener: () => void): void {
 export function metadataOf(call: object): Metadata | undefined {
   const { metadata } = call as { readonly metadata?: Metadata };
   return metadata;
+}
+
+/** What a server's call tells its handler. */
+type ServerListener = Parameters<ServerInterceptingCallInterface['start']>[0];
+
+/** Shows `look` the listener of a server's call before the call gets it. */
+export function onStart(
+  call: ServerInterceptingCallInterface,
+  look: (listener: ServerListener) => void,
+): void {
+  const start = call.start.bind(call);
+  call.start = (listener) => {
+    look(listener);
+    start(listener);
+  };
+}
+
+/** Runs a method of a listener inside `around`. */
+export function wrapMethod(
+  listener: ServerListener,
+  name: keyof ServerListener,
+  around: (run: () => void) => void,
+): void {
+  const original = listener[name] as (value: unknown) => void;
+  (listener as Record<typeof name, typeof original>)[name] = (value) =>
+    around(() => original.call(listener, value));
 }

@@ -2,7 +2,6 @@ import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'nod
 import {
   type CallState,
   createTimer,
-  FlatHeaders,
   grpcStatusNumber,
   type Halt,
   type LiveCall,
@@ -15,7 +14,10 @@ import {
   statusFromGrpcNumber,
   type Verdict,
 } from '@inmesh/core';
+import { forbidsRetry } from '@inmesh/resilience';
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
+import { ReplyHeaders } from './reply-headers.js';
+import { pushbackHeader } from './retry-gate.js';
 
 /** How long a stopped call may take to send its status before the stream is cut. */
 const stopMs = 250;
@@ -144,20 +146,18 @@ export class ServerCall implements PlanRun, LiveCall {
   }
 
   /** Shows the head of the reply to the layers; what they write goes out. */
-  #showHead(given: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  #showHead(head: OutgoingHttpHeaders): OutgoingHttpHeaders {
     const { plan, call } = this.#parts;
-    if (!plan.watchesHead) return given;
-    const shown = new FlatHeaders(
-      Object.entries(given).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, String(one)])),
-    );
-    plan.head(this, call, { httpStatus: 200, grpcStatus: this.#status, headers: shown });
-    const headers: OutgoingHttpHeaders = {};
-    shown.forEach((name, value) => {
-      const before = headers[name];
-      if (before === undefined) headers[name] = name === ':status' ? Number(value) : value;
-      else headers[name] = [before, value].flat().map(String);
-    });
-    return headers;
+    if (plan.watchesHead)
+      plan.head(this, call, {
+        httpStatus: 200,
+        grpcStatus: this.#status,
+        headers: new ReplyHeaders(head),
+      });
+    // Only a head that is the end as well can be repeated: a status that follows a head never is.
+    const isFailure = this.#status !== undefined && this.#status !== 'ok';
+    if (isFailure && forbidsRetry(call)) head[pushbackHeader] = '-1';
+    return head;
   }
 
   /** Sees the head and the status that the handler's server sends. */

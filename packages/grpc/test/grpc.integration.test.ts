@@ -5,7 +5,7 @@ import * as grpc from '@grpc/grpc-js';
 import { type Call, CallContext, type CallEnd, createStack, type Layer, MeshError } from '@inmesh/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { attachGrpcServer, grpcPeer } from '../src/index.js';
-import { createEchoServer, EchoClient, TestMesh } from './harness.js';
+import { createEchoServer, EchoClient, fault, TestMesh } from './harness.js';
 
 const onlyWeb = (ends: CallEnd[] = []): Layer => ({
   role: 'authorize',
@@ -23,14 +23,6 @@ const onlyWeb = (ends: CallEnd[] = []): Layer => ({
     end: (_call, end) => void ends.push(end),
   }),
 });
-
-const fault = async (run: Promise<unknown>): Promise<grpc.ServiceError> =>
-  await run.then(
-    () => {
-      throw new Error('succeeded');
-    },
-    (error: unknown) => error as grpc.ServiceError,
-  );
 
 describe('gRPC', () => {
   let mesh: TestMesh;

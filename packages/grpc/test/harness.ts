@@ -1,5 +1,7 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { connect as connectHttp2 } from 'node:http2';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import {
   CallContext,
@@ -7,10 +9,14 @@ import {
   type ClusterRules,
   createStack,
   type Endpoint,
+  type HeaderEdits,
   type Layer,
   LiveCalls,
   parseSpiffeId,
+  type Rewrite,
   type Route,
+  type RouteAction,
+  type RouteBackend,
   type RouteRules,
   type Runtime,
   type Snapshot,
@@ -30,12 +36,14 @@ import {
   type ClusterState,
   Clusters,
   defaultClusterRules,
+  defaultRetryRules,
   defaultRouteRules,
   Router,
 } from '@inmesh/resilience';
 import {
   createGrpcClient,
   createGrpcListener,
+  errorKey,
   type GrpcChannelOptions,
   type GrpcClient,
   type GrpcListener,
@@ -63,7 +71,81 @@ export const echo = {
   Bidi: method('Bidi', true, true),
 };
 
+/** Path of a method of the test service. */
+export const path = (name: keyof typeof echo): string => `/test.Echo/${name}`;
+
+export const fault = async (run: Promise<unknown>): Promise<grpc.ServiceError> =>
+  await run.then(
+    () => {
+      throw new Error('succeeded');
+    },
+    (error: unknown) => error as grpc.ServiceError,
+  );
+
+export type Unary = (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) => void;
+
+export const quick = { baseMs: 1, maxMs: 2 };
+export const retried = (changed: Partial<RouteRules['retry']> = {}): Partial<RouteRules> => ({
+  retry: { ...defaultRetryRules, backoff: quick, ...changed },
+});
+export const idempotent = { idempotent: [path('Unary')] };
+/** Fails with a status until `left` calls have failed. */
+export const failing = (
+  code: grpc.status,
+  left = Number.POSITIVE_INFINITY,
+  trailers: Record<string, string> = {},
+) => {
+  const seen = { calls: 0 };
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(trailers)) metadata.set(name, value);
+  const Unary: Unary = (call, done) => {
+    seen.calls++;
+    if (seen.calls > left)
+      done(null, `attempt ${String(call.metadata.get('grpc-previous-rpc-attempts')[0] ?? 0)}`);
+    else done({ code, details: `no ${seen.calls}`, metadata });
+  };
+  return { seen, Unary };
+};
+export const codeOf = (error: grpc.ServiceError): unknown => error.metadata.get(errorKey)[0];
+
+/** A route of the test mesh. */
+export function route(given: {
+  readonly name: string;
+  readonly matches?: Route['matches'];
+  readonly to?: string | readonly RouteBackend[];
+  readonly action?: RouteAction;
+  readonly rewrite?: Rewrite;
+  readonly rules?: Partial<RouteRules>;
+  readonly request?: HeaderEdits;
+  readonly response?: HeaderEdits;
+}): Route {
+  const { name, matches = [], to = [], rewrite, request, response } = given;
+  const backends = typeof to === 'string' ? [{ cluster: to }] : to;
+  return {
+    name,
+    matches,
+    action: given.action ?? { kind: 'forward', backends, ...(rewrite === undefined ? {} : { rewrite }) },
+    rules: { ...defaultRouteRules, ...given.rules },
+    origin: { source: 'code' } as never,
+    ...(request === undefined ? {} : { request }),
+    ...(response === undefined ? {} : { response }),
+  };
+}
+
 export class EchoClient extends grpc.Client {
+  start(text: string, done: grpc.requestCallback<string>): grpc.ClientUnaryCall {
+    return this.makeUnaryRequest(echo.Unary.path, toBuffer, toText, text, done);
+  }
+  /** A client stream that stays open. */
+  open(): { readonly call: grpc.ClientWritableStream<string>; readonly reply: Promise<string> } {
+    let call: grpc.ClientWritableStream<string> | undefined;
+    const reply = new Promise<string>((resolve, reject) => {
+      call = this.makeClientStreamRequest(echo.Client.path, toBuffer, toText, (error, value) =>
+        error ? reject(error) : resolve(value ?? ''),
+      );
+    });
+    return { call: call as unknown as grpc.ClientWritableStream<string>, reply };
+  }
   unary(text: string, metadata = new grpc.Metadata(), options: grpc.CallOptions = {}): Promise<string> {
     return new Promise((resolve, reject) =>
       this.makeUnaryRequest(echo.Unary.path, toBuffer, toText, text, metadata, options, (error, value) =>
@@ -92,8 +174,11 @@ export class EchoClient extends grpc.Client {
   }
 }
 
-export function createEchoServer(handlers: grpc.UntypedServiceImplementation): grpc.Server {
-  const server = new grpc.Server();
+export function createEchoServer(
+  handlers: grpc.UntypedServiceImplementation,
+  options: grpc.ServerOptions = {},
+): grpc.Server {
+  const server = new grpc.Server(options);
   server.addService(echo, {
     Unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
       done(null, `echo ${call.request}`),
@@ -119,6 +204,7 @@ export interface TestService {
   readonly live: LiveCalls;
   readonly stack: StackHolder;
   readonly context: CallContext;
+  readonly source: StaticIdentitySource;
 }
 
 export interface ClientOptions {
@@ -181,6 +267,7 @@ export class TestMesh {
       readonly name?: string;
       readonly mode?: 'strict' | 'permissive';
       readonly context?: CallContext;
+      readonly server?: grpc.ServerOptions;
     } = {},
   ): Promise<TestService> {
     const source = await this.identity(options.name ?? 'echo');
@@ -189,7 +276,7 @@ export class TestMesh {
     const context = options.context ?? new CallContext();
     const stack = new StackHolder(createStack(options.layers ?? []));
     const listener = createGrpcListener({
-      server: createEchoServer(handlers),
+      server: createEchoServer(handlers, options.server),
       tls,
       mode: options.mode ?? 'strict',
       stack,
@@ -205,7 +292,7 @@ export class TestMesh {
       await listener.close();
       await source.close();
     });
-    return { listener, port: (listener.server.address() as AddressInfo).port, live, stack, context };
+    return { listener, port: (listener.server.address() as AddressInfo).port, live, stack, context, source };
   }
 
   /** A client of the clusters given; the first is the one that `client` calls. */
@@ -280,6 +367,51 @@ export class TestMesh {
         for (const listener of listeners) listener();
       },
     };
+  }
+
+  /** A port that takes connections and says nothing. */
+  async silentPort(): Promise<number> {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {});
+      this.cleanup(() => void socket.destroy());
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    this.cleanup(() => void server.close());
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** A unary RPC by node:http2, as `web`. @returns its trailers, or its head if that is all */
+  async rawUnary(port: number, headers: Record<string, string>): Promise<Record<string, unknown>> {
+    const { certPem, keyPem } = await this.ca.issue('/ns/default/sa/web');
+    const session = connectHttp2('https://echo', {
+      createConnection: () =>
+        connectTls({
+          port,
+          host: '127.0.0.1',
+          cert: certPem,
+          key: keyPem,
+          rejectUnauthorized: false,
+          ALPNProtocols: ['h2'],
+        }),
+    });
+    this.cleanup(() => session.destroy());
+    const stream = session.request({
+      ':path': echo.Unary.path,
+      ':method': 'POST',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...headers,
+    });
+    stream.end(Buffer.from([0, 0, 0, 0, 1, 65]));
+    const [head] = (await once(stream, 'response')) as [Record<string, unknown>];
+    if (head['grpc-status'] !== undefined) {
+      stream.resume();
+      return head;
+    }
+    const trailers = once(stream, 'trailers');
+    stream.resume();
+    return ((await trailers) as [Record<string, unknown>])[0];
   }
 
   async close(): Promise<void> {

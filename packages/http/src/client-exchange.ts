@@ -63,6 +63,8 @@ export interface ExchangeParts {
   readonly parent: Call | undefined;
   /** Absolute end, in milliseconds; `Infinity` if none. */
   readonly deadlineMs: number;
+  /** Told once, when the call is over. */
+  readonly onEnd: () => void;
   /** Connections to an endpoint. */
   readonly pool: (endpoint: EndpointState) => ConnectionPool;
   /** Time. */
@@ -273,6 +275,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       isLocalReply,
     });
     this.#request.end();
+    this.#parts.onEnd();
   }
 }
 

@@ -21,8 +21,6 @@ export interface PoolRequest {
   readonly options: Dispatcher.DispatchOptions;
   /** Whom undici tells. */
   readonly handler: Dispatcher.DispatchHandler;
-  /** Whether it was given up while it waited. */
-  readonly isGivenUp: boolean;
   /** The connection it got; set by the pool. */
   connection: PooledConnection | undefined;
   /** It could not be sent. */
@@ -33,6 +31,9 @@ export interface PoolRequest {
 const keepAliveMs = 60_000;
 
 type OnConnected = Parameters<buildConnector.connector>[1];
+
+/** What undici says of a connection that the peer ended: `Connection: close` on a reply, or a FIN. */
+const closedByPeer = /^(?:reset|other side closed)$/;
 
 /** One connection, or the place of one: undici opens it anew when it was lost. */
 export class PooledConnection {
@@ -64,9 +65,8 @@ export class ConnectionPool {
   readonly #all = new Set<PooledConnection>();
   /** Stack. */
   readonly #idle: PooledConnection[] = [];
-  /** Queue; taken from the front. */
-  #waiting: PoolRequest[] = [];
-  #waitingFrom = 0;
+  /** In the order of their arrival. */
+  readonly #waiting = new Set<PoolRequest>();
   #isClosing = false;
   #onEmpty: (() => void) | undefined;
 
@@ -98,16 +98,19 @@ export class ConnectionPool {
   release(connection: PooledConnection): void {
     if (!connection.isBusy) return;
     connection.isBusy = false;
+    const next = this.#takeWaiting();
     const isSpent = this.#isClosing || this.#options.runtime.now() >= connection.retireAtMs;
+    // Opened before the spent one goes: a pool that is emptied counts as closed.
+    const free = isSpent ? (next === undefined ? undefined : this.#openOne()) : connection;
     if (isSpent) this.#drop(connection);
-    const next = this.#nextWaiting();
-    if (next === undefined) {
-      if (!isSpent) this.#idle.push(connection);
-      return;
-    }
-    const free = isSpent ? this.#open() : connection;
-    if (free !== undefined) this.#run(free, next);
-    else this.#waiting.splice(this.#waitingFrom, 0, next);
+    if (free === undefined) return;
+    if (next === undefined) this.#idle.push(free);
+    else this.#run(free, next);
+  }
+
+  /** A request that waits for a connection does not want one anymore. */
+  giveUp(request: PoolRequest): void {
+    if (this.#waiting.delete(request)) this.#state.pending--;
   }
 
   /** Connections that wait for work are closed: the endpoint said that it goes away. */
@@ -128,9 +131,8 @@ export class ConnectionPool {
   /** Cuts everything. */
   async destroy(error: Error): Promise<void> {
     this.#isClosing = true;
-    const waiting = this.#waiting.slice(this.#waitingFrom);
-    this.#waiting = [];
-    this.#waitingFrom = 0;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
     this.#state.pending -= waiting.length;
     const reason =
       error instanceof MeshError
@@ -169,18 +171,14 @@ export class ConnectionPool {
       );
     }
     state.pending++;
-    this.#waiting.push(request);
+    this.#waiting.add(request);
   }
 
-  #nextWaiting(): PoolRequest | undefined {
-    while (this.#waitingFrom < this.#waiting.length) {
-      const request = this.#waiting[this.#waitingFrom++];
-      if (this.#waitingFrom > 64 && this.#waitingFrom * 2 > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#waitingFrom);
-        this.#waitingFrom = 0;
-      }
+  #takeWaiting(): PoolRequest | undefined {
+    for (const request of this.#waiting) {
+      this.#waiting.delete(request);
       this.#state.pending--;
-      if (request !== undefined && !request.isGivenUp) return request;
+      return request;
     }
     return undefined;
   }
@@ -189,7 +187,10 @@ export class ConnectionPool {
   #open(): PooledConnection | undefined {
     const { maxConnections } = this.#state.rules.limits;
     const isOver = this.#all.size >= this.#options.connections || this.#state.connections >= maxConnections;
-    if (isOver && this.#all.size > 0) return undefined;
+    return isOver && this.#all.size > 0 ? undefined : this.#openOne();
+  }
+
+  #openOne(): PooledConnection {
     const client = new Client(`http://${this.#cluster.name}`, {
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
@@ -198,7 +199,7 @@ export class ConnectionPool {
       connect: (_options, done) => this.#dial(connection, done),
     });
     const connection: PooledConnection = new PooledConnection(client);
-    client.on('disconnect', () => this.#onDisconnect(connection));
+    client.on('disconnect', (_url, _targets, error) => this.#onDisconnect(connection, error));
     this.#all.add(connection);
     this.#state.connections++;
     return connection;
@@ -228,13 +229,15 @@ export class ConnectionPool {
     connection.retireAtMs = runtime.now() + Math.max(1, leftMs / 2);
   }
 
-  /** The endpoint closed a connection, or it broke: others that wait for work may be next, and would lose a request. */
-  #onDisconnect(connection: PooledConnection): void {
+  #onDisconnect(connection: PooledConnection, error: Error): void {
     connection.retireAtMs = Number.POSITIVE_INFINITY;
-    if (connection.isBusy) return;
-    const place = this.#idle.indexOf(connection);
-    if (place !== -1) this.#idle.splice(place, 1);
-    this.#drop(connection);
+    if (!connection.isBusy) {
+      const place = this.#idle.indexOf(connection);
+      if (place !== -1) this.#idle.splice(place, 1);
+      this.#drop(connection);
+    }
+    // It drains, or is gone: a request on another connection that waits for work could meet its end.
+    if (closedByPeer.test(error.message)) this.closeIdle();
   }
 
   #drop(connection: PooledConnection): void {

@@ -45,13 +45,13 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   hasHead = false;
   isSent = false;
   isOver = false;
-  isGivenUp = false;
   connection: PooledConnection | undefined = undefined;
   readonly #owner: AttemptOwner;
   readonly #pool: ConnectionPool;
   readonly #options: () => Dispatcher.DispatchOptions;
   #abort: ((reason?: Error) => void) | undefined;
   #reason: MeshError | undefined;
+  #isGivenUp = false;
   #isDelivered = false;
   #drained = 0;
   #stopClock: (() => void) | undefined;
@@ -78,10 +78,14 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
 
   abort(reason: MeshError): void {
     this.#reason ??= reason;
-    this.isGivenUp = true;
-    if (this.#abort !== undefined) this.#abort(reason);
+    this.#isGivenUp = true;
+    if (this.#abort !== undefined) {
+      this.#abort(reason);
+      return;
+    }
     // It waits for a connection, or for one to open: undici cannot take it back, but nothing was sent.
-    else this.#fail(reason);
+    this.#pool.giveUp(this);
+    this.#fail(reason);
   }
 
   discard(): void {
@@ -93,7 +97,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   onConnect(abort: (reason?: Error) => void): void {
-    if (this.isGivenUp) {
+    if (this.#isGivenUp) {
       abort(this.#reason);
       return;
     }
@@ -171,6 +175,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   #fail(error: MeshError): void {
+    // Told before: what comes late must not touch the body that the next attempt reads.
+    if (this.isOver) return;
     this.#stopClock?.();
     this.#owner.onAttemptOver();
     this.#owner.driver.onAttemptError(this, error);

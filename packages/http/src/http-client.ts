@@ -1,6 +1,7 @@
 import type { Agent } from 'node:http';
 import {
   type CallContext,
+  createTimer,
   FlatHeaders,
   type LiveStack,
   type Logger,
@@ -63,8 +64,12 @@ export interface HttpClient {
   agent(): Agent;
   /** Counts. */
   readonly stats: HttpClientStats;
-  /** Refuses further calls and waits for those under way. */
-  close(): Promise<void>;
+  /**
+   * Refuses further calls and waits for those under way.
+   *
+   * @param timeoutMs - Longest wait, in milliseconds; what is still under way then is cut. @defaultValue for ever
+   */
+  close(timeoutMs?: number): Promise<void>;
 }
 
 function hostOf(origin: unknown): string {
@@ -153,6 +158,12 @@ class MeshDispatcher extends Dispatcher {
   readonly #pools: Pools;
   #others: UndiciAgent | undefined;
   #isClosed = false;
+  #live = 0;
+  #onIdle: (() => void)[] = [];
+  readonly #onEnd = (): void => {
+    if (--this.#live > 0) return;
+    for (const wake of this.#onIdle.splice(0)) wake();
+  };
 
   constructor(options: HttpClientOptions) {
     super();
@@ -176,7 +187,7 @@ class MeshDispatcher extends Dispatcher {
   override close(callback: () => void): void;
   override close(callback?: () => void): Promise<void> | void {
     this.#isClosed = true;
-    const done = Promise.all([this.#others?.close(), this.#pools.close()]).then(() => {});
+    const done = Promise.all([this.#others?.close(), this.#closePools()]).then(() => {});
     if (callback === undefined) return done;
     void done.then(callback);
   }
@@ -193,6 +204,12 @@ class MeshDispatcher extends Dispatcher {
     const callback = typeof first === 'function' ? first : second;
     if (callback === undefined) return done;
     void done.then(callback);
+  }
+
+  /** Calls that wait before an attempt, or for a connection, are under way too. */
+  async #closePools(): Promise<void> {
+    if (this.#live > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    await this.#pools.close();
   }
 
   #start(
@@ -228,6 +245,7 @@ class MeshDispatcher extends Dispatcher {
     const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
     const isBound = timeoutMs > 0 || parent !== undefined;
     const target = cluster?.name ?? name;
+    this.#live++;
     return new ClientExchange(request, caller, {
       forward,
       cluster,
@@ -236,6 +254,7 @@ class MeshDispatcher extends Dispatcher {
       plan: stack.plan({ side: 'client', cluster: target }),
       parent,
       deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
+      onEnd: this.#onEnd,
       pool: (endpoint) => this.#poolOf(cluster, endpoint),
       runtime,
     });
@@ -278,8 +297,23 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     get stats() {
       return { passedThrough: dispatcher.passedThrough };
     },
-    async close() {
-      await Promise.all([dispatcher.close(), ...agents.map((agent) => agent.close())]);
+    async close(timeoutMs) {
+      const done = Promise.all([dispatcher.close(), ...agents.map((agent) => agent.close())]);
+      if (timeoutMs === undefined) {
+        await done;
+        return;
+      }
+      const timer = createTimer(() => {
+        for (const agent of agents) agent.destroy();
+        (dispatcher.destroy as (error: Error) => Promise<void>)(
+          new MeshError('INMESH_ERR_CLOSED', `the client was closed ${timeoutMs} ms ago`, {
+            reached: 'maybe',
+          }),
+        ).catch(() => {});
+      });
+      options.runtime.arm(timer, timeoutMs);
+      await done;
+      options.runtime.disarm(timer);
     },
   };
 }

@@ -513,4 +513,91 @@ describe('HTTP client under failure', () => {
     expect([last.statusCode, last.headers['connection']]).toEqual([200, 'close']);
     await closed;
   });
+
+  it('sends a body whole although an attempt before it is still connecting', async () => {
+    // Accepts TCP and never speaks TLS: the attempt times out while it connects, and fails once more, later.
+    const { createServer: createTcp } = await import('node:net');
+    const sockets: import('node:net').Socket[] = [];
+    const mute = createTcp((socket) => void sockets.push(socket.on('error', () => {}))).listen(
+      0,
+      '127.0.0.1',
+    );
+    await once(mute, 'listening');
+    mesh.cleanup(() => void mute.close());
+    const body = Buffer.alloc(30_000, 'x');
+    let length = 0;
+    const { port } = await foreign(mesh, (request, response) => {
+      request.on('data', (chunk: Buffer) => {
+        // What the other attempt left behind ends in the middle of this body.
+        for (const socket of sockets.splice(0)) socket.destroy();
+        length += chunk.length;
+      });
+      request.on('end', () => response.end(String(length)));
+    });
+    const client = await mesh.client(
+      { orders: [(mute.address() as AddressInfo).port, port] },
+      { calls: calls({}, { perTryTimeoutMs: 200 }), rules: { balancer: 'round-robin', outlier: undefined } },
+    );
+    async function* slowly(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < body.length; at += 1000) {
+        await new Promise((resolve) => setImmediate(resolve));
+        yield body.subarray(at, at + 1000);
+      }
+    }
+    for (let i = 0; i < 4; i++) {
+      length = 0;
+      const reply = await client.fetch('http://orders/', {
+        method: 'PUT',
+        body: Readable.toWeb(Readable.from(slowly())) as ReadableStream,
+        duplex: 'half',
+      } as RequestInit);
+      expect(await reply.text()).toBe('30000');
+    }
+  });
+
+  it('frees the place of a caller that leaves while it waits for a connection', async () => {
+    const held: ServerResponse[] = [];
+    const { port } = await foreign(mesh, (_request, response) => void held.push(response));
+    const client = await mesh.client(
+      { orders: [port] },
+      { connections: 1, rules: { limits: { maxConnections: 1, maxPending: 1, maxRequests: 100 } } },
+    );
+    const first = client.fetch('http://orders/1');
+    for (let i = 0; i < 10; i++) {
+      const controller = new AbortController();
+      const waiting = client
+        .fetch('http://orders/2', { signal: controller.signal })
+        .catch((error: Error) => error.name);
+      while (client.state('orders').pending === 0) await new Promise((resolve) => setImmediate(resolve));
+      controller.abort();
+      expect(await waiting).toBe('AbortError');
+      expect(client.state('orders').pending).toBe(0);
+    }
+    while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    held[0]?.end('1');
+    expect(await (await first).text()).toBe('1');
+  });
+
+  it('waits at close for calls that wait themselves, and cuts what takes too long', async () => {
+    let served = 0;
+    const { port } = await foreign(mesh, (request, response) => {
+      if (request.url === '/endless') response.write('...');
+      else if (++served === 1) response.writeHead(503, { 'retry-after': '1' }).end();
+      else response.end('second');
+    });
+    const client = await mesh.client({ orders: [port] }, { calls: calls({}, { conditions: ['5xx'] }) });
+    const call = client.fetch('http://orders/');
+    while (served === 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const closing = client.close(5000);
+    expect(await (await call).text()).toBe('second');
+    await closing;
+    const other = await mesh.client({ orders: [port] });
+    const endless = await other.fetch('http://orders/endless');
+    const text = endless.text().catch((error: Error) => (error.cause as Error).message);
+    await other.close(200);
+    expect(await text).toContain('closed');
+    const late = await other.fetch('http://orders/').catch((error: Error) => error.cause);
+    expect(late).toMatchObject({ code: 'INMESH_ERR_CLOSED' });
+  });
 });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -479,5 +479,35 @@ describe('one port', () => {
     await Promise.all([drained, once(busy, 'close'), once(idle.resume(), 'close')]);
     expect(text).toContain('late');
     expect(text).toContain('200 OK');
+  });
+
+  it('serves no new call to a connection of an older trust epoch', async () => {
+    const { createTestCa } = await import('@inmesh/identity/testing');
+    let calls = 0;
+    const service = await mesh.serve((_request: IncomingMessage, response: ServerResponse) => {
+      calls++;
+      response.end('ok');
+    });
+    const socket = await mesh.raw(service.port);
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk));
+    const ask = 'GET / HTTP/1.1\r\nHost: orders\r\n\r\n';
+    socket.write(ask);
+    while (!text.includes('ok')) await once(socket, 'data');
+    const other = await createTestCa('a.test');
+    const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/orders');
+    const trust = (...pems: string[]): void =>
+      service.source.update({ certPem, keyPem, bundles: new Map([['a.test', pems.join('')]]) });
+    trust(mesh.ca.bundlePem, other.bundlePem);
+    socket.write(ask);
+    while (text.split('ok').length < 3) await once(socket, 'data');
+    trust(mesh.ca.bundlePem);
+    socket.write(ask);
+    await once(socket, 'close');
+    expect(text).toMatch(/HTTP\/1.1 503 .*\r\n(?:.*\r\n)*x-inmesh-nack: 1/);
+    expect(calls).toBe(2);
+    expect(
+      await mesh.exchange(service.port, ask.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n')),
+    ).toContain('ok');
   });
 });

@@ -1,4 +1,4 @@
-import { type ResolvedConfig, resolveConfig } from '@inmesh/config';
+import type { ResolvedConfig } from '@inmesh/config';
 import {
   CallContext,
   createStack,
@@ -18,6 +18,7 @@ import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
 import { Clusters, Router } from '@inmesh/resilience';
+import { checkMeshOptions } from './check-options.js';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
@@ -118,8 +119,12 @@ class InProcessMesh implements Mesh {
       requestOrCall !== null &&
       'metadata' in requestOrCall &&
       'sendMetadata' in requestOrCall;
+    // An interceptor of the application may have put other metadata in the place of ours.
+    const current = this.#context.current();
+    const isOurs = current?.side === 'server' && current.protocol === 'grpc';
     return isRpc
-      ? lazy.grpc().grpcPeer(requestOrCall as Parameters<ReturnType<typeof lazy.grpc>['grpcPeer']>[0])
+      ? (lazy.grpc().grpcPeer(requestOrCall as Parameters<ReturnType<typeof lazy.grpc>['grpcPeer']>[0]) ??
+          (isOurs ? current.facts.connection.peer : undefined))
       : httpPeer(requestOrCall);
   }
 
@@ -139,7 +144,8 @@ class InProcessMesh implements Mesh {
   async #close(): Promise<void> {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
-    await Promise.all([this.#http?.close(), this.#grpc?.close()]);
+    const { drainTimeout } = this.#parts.config.values;
+    await Promise.all([this.#http?.close(drainTimeout), this.#grpc?.close({ timeoutMs: drainTimeout })]);
     this.#dialer.close();
     this.#clusters.close();
     this.#parts.traffic.close();
@@ -227,16 +233,14 @@ function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Lo
 export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
   const {
     env = process.env,
-    cwd = process.cwd(),
     svid,
     policies: objects = [],
     layers = {},
     balancers = {},
     runtime = systemRuntime,
     logger: given,
-    ...code
   } = options;
-  const config = resolveConfig({ env, code, cwd });
+  const config = checkMeshOptions(options);
   const { values } = config;
   const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
   const workload: Workload = Object.freeze({

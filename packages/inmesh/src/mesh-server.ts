@@ -140,9 +140,14 @@ export class Server implements MeshServer {
     if (this.#grpc !== undefined)
       throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
     const { context, runtime, logger } = this.#parts;
-    this.#grpc = lazy
-      .grpc()
-      .attachGrpcServer(server, { stack: this.#stack, live: this.#live, context, runtime, logger });
+    this.#grpc = lazy.grpc().attachGrpcServer(server, {
+      stack: this.#stack,
+      live: this.#live,
+      context,
+      runtime,
+      logger,
+      isStale: (facts) => this.#tls?.isStale(facts) ?? false,
+    });
   }
 
   async listen(port = 0, host?: string): Promise<AddressInfo> {
