@@ -23,7 +23,12 @@ export interface MeshAgentOptions {
   readonly connections: number;
 }
 
-type Options = ClientRequestArgs & { readonly _defaultAgent?: unknown; readonly href?: string };
+type Options = ClientRequestArgs & {
+  readonly _defaultAgent?: unknown;
+  readonly href?: string;
+  /** What node:http filed the connection under that was made with these options. */
+  readonly _agentKey?: string;
+};
 type OnSocket = (error: Error | null, socket: Duplex) => void;
 /** Endpoints that are tried for one connection. */
 const maxDials = 3;
@@ -33,6 +38,24 @@ type OnFailure = (error: Error) => void;
 interface AgentInternals {
   addRequest(request: ClientRequest, options: Options): void;
   keepSocketAlive(socket: Socket): boolean;
+}
+
+/** An idle connection, and what node:http remembers of its last reply. */
+type Idle = Duplex & {
+  readonly _httpMessage?: { readonly res?: { readonly headers: NodeJS.Dict<string | string[]> } };
+};
+
+/** A connection is left this much earlier than its server would close it; node:http's own margin. */
+const hintMarginMs = 1000;
+
+/** How long the server keeps the connection open, in milliseconds; 0 if it does not say. */
+function keepAliveHintMs({ _httpMessage }: Idle): number {
+  const [, seconds = '0'] = /^timeout=(\d{1,6})/.exec(String(_httpMessage?.res?.headers['keep-alive'])) ?? [];
+  return Number(seconds) * 1000;
+}
+
+function all(lists: NodeJS.ReadOnlyDict<Socket[]>): readonly Socket[] {
+  return Object.values(lists).flatMap((list) => list ?? []);
 }
 
 function isHttps(options: Options): boolean {
@@ -51,12 +74,16 @@ function isDefaultPort(options: Options): boolean {
  */
 export class MeshAgent extends Agent {
   readonly #options: MeshAgentOptions;
+  /** Connections being made; node:http knows none of them. */
+  readonly #dials = new Set<Promise<void>>();
+  readonly #hasTimeout: boolean;
   #isClosing = false;
 
   /** @param options - Of the mesh; `agentOptions` of node:http. */
   constructor(options: MeshAgentOptions, agentOptions: AgentOptions = {}) {
     super({ keepAlive: true, maxSockets: options.connections, ...agentOptions });
     this.#options = options;
+    this.#hasTimeout = Boolean(agentOptions.timeout);
     // Without it node:http takes URLs of either scheme.
     delete (this as { protocol?: string }).protocol;
   }
@@ -69,6 +96,8 @@ export class MeshAgent extends Agent {
   }
 
   override getName(options: Options = {}): string {
+    // Where it was filed it must be found again, also when the identity in the key has changed since.
+    if (options._agentKey !== undefined) return options._agentKey;
     const name = this.#nameOf(options);
     if (name === undefined) {
       // Connections that were verified differently must not be shared.
@@ -91,7 +120,7 @@ export class MeshAgent extends Agent {
     }
     if (name !== undefined) {
       try {
-        this.#dial(this.#options.router.clusterOf(name), [], done);
+        this.#watchDial(this.#options.router.clusterOf(name), done);
       } catch (error) {
         queueMicrotask(() => (done as OnFailure | undefined)?.(error as Error));
       }
@@ -106,18 +135,48 @@ export class MeshAgent extends Agent {
   /** Connections retire at half of their lives, like those of the pools; none is kept when the agent closes. */
   override keepSocketAlive(socket: Duplex): boolean {
     if (this.#isClosing || this.#isRetired(socket)) return false;
-    return (Agent.prototype as unknown as AgentInternals).keepSocketAlive.call(this, socket as Socket);
+    const isKept = (Agent.prototype as unknown as AgentInternals).keepSocketAlive.call(
+      this,
+      socket as Socket,
+    );
+    const hintMs = keepAliveHintMs(socket as Idle);
+    // Without a timeout of its own node:http keeps it until the server closes it, perhaps under the next request.
+    if (isKept && hintMs > hintMarginMs && !this.#hasTimeout)
+      (socket as Socket).setTimeout(hintMs - hintMarginMs);
+    return isKept;
   }
 
-  /** Refuses further connections; ends when the requests under way have. */
+  /** The time that an idle connection may take is not that of a request. */
+  override reuseSocket(socket: Duplex, request: ClientRequest): void {
+    if (!this.#hasTimeout) (socket as Socket).setTimeout(0);
+    super.reuseSocket(socket, request);
+  }
+
+  /** Refuses further connections; ends when the requests under way have, and every connection is closed. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    for (const socket of Object.values(this.freeSockets).flatMap((list) => list ?? [])) socket.destroy();
-    const busy = Object.values(this.sockets).flatMap((list) => list ?? []);
-    await Promise.all(
-      busy.map((socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()))),
-    );
+    for (const socket of all(this.freeSockets)) socket.destroy();
+    for (;;) {
+      const open = [...all(this.freeSockets), ...all(this.sockets)];
+      if (open.length + this.#dials.size === 0) break;
+      await Promise.all([
+        ...this.#dials,
+        ...open.map((socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()))),
+      ]);
+    }
     this.destroy();
+  }
+
+  /** Dials, and is known to until whoever asked has the connection. */
+  #watchDial(cluster: ClusterState, done: OnSocket | undefined): void {
+    let finish: () => void = () => {};
+    const dial = new Promise<void>((resolve) => (finish = resolve));
+    this.#dials.add(dial);
+    this.#dial(cluster, [], (error, socket) => {
+      done?.(error, socket);
+      this.#dials.delete(dial);
+      finish();
+    });
   }
 
   #isRetired(socket: Duplex): boolean {
@@ -130,7 +189,14 @@ export class MeshAgent extends Agent {
 
   /** What waits for work may have aged meanwhile. */
   #dropRetired(key: string): void {
-    for (const socket of this.freeSockets[key] ?? []) if (this.#isRetired(socket)) socket.destroy();
+    const free = this.freeSockets[key] ?? [];
+    // Taken out at once: node:http picks from the end, and passes over closed ones only at the front.
+    for (let i = free.length - 1; i >= 0; i--) {
+      const socket = free[i];
+      if (socket === undefined || !(socket.destroyed || this.#isRetired(socket))) continue;
+      free.splice(i, 1);
+      socket.destroy();
+    }
   }
 
   #nameOf(options: Options): string | undefined {

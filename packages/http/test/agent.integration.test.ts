@@ -1,0 +1,258 @@
+import { once } from 'node:events';
+import {
+  type Agent,
+  createServer as createHttpServer,
+  get as httpGet,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer, get as httpsGet } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { createTestCa, type TestCa } from '@inmesh/identity/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { httpPeer } from '../src/index.js';
+import { TestMesh, type TestService } from './harness.js';
+
+type Options = Parameters<typeof httpsGet>[1];
+
+/** Asks and reads the whole reply. */
+function ask(url: string, options: Options, get: typeof httpGet = httpGet): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get(url, options ?? {}, (reply: IncomingMessage) => {
+      let text = '';
+      reply.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      reply.on('end', () => resolve(text)).on('error', reject);
+    }).on('error', reject);
+  });
+}
+
+function count(lists: NodeJS.ReadOnlyDict<unknown[]>): number {
+  return Object.values(lists).reduce((sum, list) => sum + (list?.length ?? 0), 0);
+}
+
+describe('agent', () => {
+  let mesh: TestMesh;
+  beforeEach(async () => {
+    mesh = await TestMesh.start();
+  });
+  afterEach(() => mesh.close());
+
+  /** An https server that is none of the mesh's; says which connection and server name a request came by. */
+  const foreign = async (): Promise<{ readonly port: number; readonly ca: TestCa }> => {
+    const ca = await createTestCa('foreign.test');
+    const { certPem, keyPem } = await ca.issue('/server', { dnsNames: ['localhost', 'other.test'] });
+    let connections = 0;
+    const ids = new WeakMap<Socket, number>();
+    const server = createHttpsServer({ cert: certPem, key: keyPem }, (request, response) => {
+      const { socket } = request;
+      if (!ids.has(socket)) ids.set(socket, ++connections);
+      response.end(`${ids.get(socket)} ${String((socket as { servername?: string }).servername)}`);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    mesh.cleanup(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return { port: (server.address() as AddressInfo).port, ca };
+  };
+
+  it('shares no connection to another host among requests that verify it differently', async () => {
+    const { port, ca } = await foreign();
+    const client = await mesh.client({ orders: [1] });
+    const agent = client.agent();
+    const url = `https://localhost:${port}/`;
+    const lookup: Options = { agent, family: 4 };
+    const trusting = { ...lookup, ca: ca.bundlePem };
+    expect(await ask(url, trusting, httpsGet)).toBe('1 localhost');
+    expect(await ask(url, trusting, httpsGet)).toBe('1 localhost');
+    // Would be answered on the open connection if it were shared.
+    await expect(ask(url, lookup, httpsGet)).rejects.toMatchObject({
+      code: expect.stringMatching(/UNABLE_TO_VERIFY|SELF_SIGNED|UNABLE_TO_GET/),
+    });
+    const stranger = await createTestCa('stranger.test');
+    await expect(ask(url, { ...lookup, ca: stranger.bundlePem }, httpsGet)).rejects.toThrow();
+    await expect(ask(url, { ...trusting, servername: 'wrong.test' }, httpsGet)).rejects.toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    });
+    expect(await ask(url, { ...trusting, servername: 'other.test' }, httpsGet)).toMatch(/^\d+ other\.test$/);
+    expect(await ask(url, trusting, httpsGet)).toBe('1 localhost');
+    expect(client.stats.passedThrough).toBe(5);
+  });
+
+  it('takes a name of the mesh for the mesh whatever the TLS options say, and verifies it as the mesh does', async () => {
+    const { port } = await mesh.serve((request: IncomingMessage, response: ServerResponse) =>
+      response.end(httpPeer(request)?.id.serviceAccount),
+    );
+    const wrong = await mesh.client({ orders: [port] }, { identities: { orders: 'spiffe://a.test/other' } });
+    const options = { agent: wrong.agent(), rejectUnauthorized: false, checkServerIdentity: () => undefined };
+    await expect(ask('https://orders/', options, httpsGet)).rejects.toMatchObject({
+      code: 'INMESH_ERR_PEER_IDENTITY',
+    });
+    const client = await mesh.client({ orders: [port] });
+    expect(await ask('https://orders/', { ...options, agent: client.agent() }, httpsGet)).toBe('web');
+  });
+
+  /** Certificates of 4 s on both sides, renewed at half of that. */
+  const rotate = async (
+    ...ends: readonly (readonly [TestService['source'], string])[]
+  ): Promise<() => void> => {
+    const renew = async (source: TestService['source'], name: string): Promise<void> => {
+      const now = Date.now();
+      const { certPem, keyPem } = await mesh.ca.issue(`/ns/default/sa/${name}`, {
+        notBeforeMs: now - 1000,
+        notAfterMs: now + 4000,
+      });
+      source.update({ certPem, keyPem, bundles: new Map([['a.test', mesh.ca.bundlePem]]) });
+    };
+    const all = (): Promise<unknown> => Promise.all(ends.map(([source, name]) => renew(source, name)));
+    await all();
+    const timer = setInterval(() => void all(), 2000);
+    const stop = (): void => clearInterval(timer);
+    mesh.cleanup(stop);
+    return stop;
+  };
+
+  it('loses no request while certificates of 4 s rotate on both sides, busy or idle in between', async () => {
+    const serials = new Set<string>();
+    const server = await mesh.serve((request: IncomingMessage, response: ServerResponse) => {
+      serials.add(httpPeer(request)?.serial ?? '');
+      request.resume().on('end', () => response.end('ok'));
+    });
+    const source = await mesh.identity('web');
+    const stop = await rotate([server.source, 'orders'], [source, 'web']);
+    const client = await mesh.client({ orders: [server.port] }, { source });
+    const agent = client.agent();
+    const failures: unknown[] = [];
+    let requests = 0;
+    const work = async (pauseMs: number): Promise<void> => {
+      while (serials.size < 5) {
+        requests++;
+        await ask('http://orders/', { agent }).catch((error: unknown) => failures.push(error));
+        // What waits the longest meets every age of a connection.
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    };
+    await Promise.all([0, 1, 20, 333, 777, 1500, 1990].map(work));
+    stop();
+    expect([failures, requests > 100]).toEqual([[], true]);
+  });
+
+  it('leaves an idle connection before its server would close it', async () => {
+    const app = createHttpServer((_request, response) => response.end('ok'));
+    app.keepAliveTimeout = 2000;
+    const { port } = await mesh.serve(app);
+    const agent = (await mesh.client({ orders: [port] })).agent();
+    await ask('http://orders/', { agent });
+    const [idle] = Object.values(agent.freeSockets).flatMap((list) => list ?? []);
+    if (idle === undefined) throw new Error('no idle connection');
+    const start = performance.now();
+    await once(idle, 'close');
+    expect(Math.round((performance.now() - start) / 500)).toBe(2);
+  });
+
+  /** A server that answers when it is told to. */
+  const holding = async (): Promise<{
+    readonly port: number;
+    readonly arrived: () => Promise<void>;
+    readonly release: () => void;
+  }> => {
+    const held: ServerResponse[] = [];
+    let tell: () => void = () => {};
+    const { port } = await mesh.serve((_request: IncomingMessage, response: ServerResponse) => {
+      response.write('begun ');
+      held.push(response);
+      tell();
+    });
+    return {
+      port,
+      arrived: () => (held.length > 0 ? Promise.resolve() : new Promise((resolve) => (tell = resolve))),
+      release: () => {
+        for (const response of held.splice(0)) response.end('ended');
+      },
+    };
+  };
+
+  const closeOf = (closing: Promise<unknown>): { isDone: boolean } => {
+    const state = { isDone: false };
+    void closing.then(() => (state.isDone = true));
+    return state;
+  };
+
+  it('forgets connections under a root that was removed, and loses none of what waits for them', async () => {
+    const server = await holding();
+    const extra = await createTestCa('a.test');
+    const source = await mesh.identity('web');
+    const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/web');
+    const trust = (...bundles: readonly string[]): void =>
+      source.update({ certPem, keyPem, bundles: new Map([['a.test', bundles.join('')]]) });
+    trust(mesh.ca.bundlePem, extra.bundlePem);
+    const client = await mesh.client({ orders: [server.port] }, { source, connections: 1 });
+    const agent = client.agent();
+    const first = ask('http://orders/', { agent });
+    await server.arrived();
+    const second = ask('http://orders/', { agent });
+    trust(mesh.ca.bundlePem);
+    const poll = setInterval(server.release, 20);
+    mesh.cleanup(() => clearInterval(poll));
+    const third = ask('http://orders/', { agent });
+    expect(await Promise.all([first, second, third])).toEqual(['begun ended', 'begun ended', 'begun ended']);
+    await client.close();
+    expect([count(agent.sockets), count(agent.freeSockets), count(agent.requests)]).toEqual([0, 0, 0]);
+  });
+
+  it('waits for replies in flight when it closes, and takes no further request', async () => {
+    const server = await holding();
+    const client = await mesh.client({ orders: [server.port] });
+    const agent = client.agent();
+    const reply = ask('http://orders/', { agent });
+    await server.arrived();
+    const closing = client.close();
+    const state = closeOf(closing);
+    await expect(ask('http://orders/', { agent })).rejects.toMatchObject({ code: 'INMESH_ERR_CLOSED' });
+    expect(state.isDone).toBe(false);
+    server.release();
+    expect(await reply).toBe('begun ended');
+    await closing;
+    expect([count(agent.sockets), count(agent.freeSockets), count(agent.requests)]).toEqual([0, 0, 0]);
+  });
+
+  it('waits for a request whose connection is still being made', async () => {
+    const server = await holding();
+    const client = await mesh.client({ orders: [server.port] });
+    const agent = client.agent();
+    const reply = ask('http://orders/', { agent });
+    const state = closeOf(client.close());
+    await server.arrived();
+    expect(state.isDone).toBe(false);
+    server.release();
+    expect(await reply).toBe('begun ended');
+  });
+
+  it('ends at once when nothing is under way, idle connections or not', async () => {
+    const server = await mesh.serve((_request: IncomingMessage, response: ServerResponse) =>
+      response.end('ok'),
+    );
+    const client = await mesh.client({ orders: [server.port] });
+    const agent: Agent = client.agent();
+    await ask('http://orders/', { agent });
+    expect(count(agent.freeSockets)).toBe(1);
+    await client.close();
+    expect(count(agent.freeSockets)).toBe(0);
+  });
+
+  it('serves or refuses what waits for a connection when it closes; nothing hangs', async () => {
+    const server = await holding();
+    const client = await mesh.client({ orders: [server.port] }, { connections: 1 });
+    const agent = client.agent();
+    const first = ask('http://orders/', { agent });
+    await server.arrived();
+    const second = ask('http://orders/', { agent }).catch((error: { code: string }) => error.code);
+    const closing = client.close();
+    server.release();
+    expect(await first).toBe('begun ended');
+    const poll = setInterval(server.release, 20);
+    mesh.cleanup(() => clearInterval(poll));
+    expect(['begun ended', 'INMESH_ERR_CLOSED']).toContain(await second);
+    await closing;
+  });
+});
