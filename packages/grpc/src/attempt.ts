@@ -2,7 +2,7 @@ import { experimental, type Metadata } from '@grpc/grpc-js';
 import { MeshError, type Runtime, type Timer } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
 import { detailsOf, errorKey, markStatus } from './call-status.js';
-import type { ClientRpc } from './client-rpc.js';
+import type { ClientRpc, RpcAttempt } from './client-rpc.js';
 import { type AttemptStatus, judge } from './outcome.js';
 import { type AttemptListener, type AttemptSubchannel, onHalfClose, type SubchannelCall } from './seams.js';
 
@@ -12,7 +12,7 @@ const deadlineExceeded = 4;
  * One attempt of an RPC on one endpoint: what the picker hands out, the subchannel that grpc-js starts the attempt on,
  * and the listener of its reply; one object for all three. It counts the attempt from the pick to the last byte.
  */
-export class Attempt implements AttemptSubchannel, AttemptListener, Timer {
+export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, Timer {
   timerNext: Timer | undefined = undefined;
   timerPrev: Timer | undefined = undefined;
   timerDueMs = 0;
@@ -22,7 +22,6 @@ export class Attempt implements AttemptSubchannel, AttemptListener, Timer {
   readonly status = null;
   readonly onCallStarted = null;
   readonly onCallEnded = null;
-  /** Where it goes. */
   readonly endpoint: EndpointState;
   readonly #rpc: ClientRpc;
   readonly #runtime: Runtime;
@@ -95,12 +94,10 @@ export class Attempt implements AttemptSubchannel, AttemptListener, Timer {
     return call;
   }
 
-  /** It was picked and will not be started. */
   abandon(): void {
     if (this.#call === undefined) this.#close();
   }
 
-  /** Cuts it; its status still comes. */
   cut(code: number, details: string): void {
     this.#call?.cancelWithStatus(code, details);
   }

@@ -1,14 +1,29 @@
 import type { experimental, Metadata, StatusObject } from '@grpc/grpc-js';
 import { grpcStatusNumber, MeshError, type Runtime, statusFromGrpcNumber, type Timer } from '@inmesh/core';
-import { type ClusterState, type EndpointState, type Forward, markExhausted } from '@inmesh/resilience';
-import type { Attempt } from './attempt.js';
+import {
+  type ClusterState,
+  type EndpointState,
+  type Forward,
+  markExhausted,
+  parsePushback,
+} from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
 import { detailsOf, markStatus } from './call-status.js';
 import type { ClientCall } from './client-call.js';
 import { editMetadata } from './edit-metadata.js';
 import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
 import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
-import { RetryGate } from './retry-gate.js';
+import { pushbackHeader, RetryGate } from './retry-gate.js';
+
+/** An attempt, as far as its RPC deals with it. */
+export interface RpcAttempt {
+  /** Where it goes. */
+  readonly endpoint: EndpointState;
+  /** It was picked; if it is not on the wire yet it will not be. */
+  abandon(): void;
+  /** Cuts it; its status still comes. */
+  cut(code: number, details: string): void;
+}
 
 /** What a {@link ClientRpc} is made of. */
 export interface ClientRpcParts {
@@ -38,6 +53,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   timerNext: Timer | undefined = undefined;
   timerPrev: Timer | undefined = undefined;
   timerDueMs = 0;
+  liveNext: LiveRpc | undefined = undefined;
+  livePrevious: LiveRpc | undefined = undefined;
   readonly cluster: ClusterState;
   readonly forward: Forward;
   readonly origin: CallOrigin | undefined;
@@ -51,8 +68,9 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** When it must have a head, on the monotonic clock; `Infinity` if unbounded or not known yet. */
   headDueMs = Number.POSITIVE_INFINITY;
   readonly #parts: ClientRpcParts;
-  readonly #gate: RetryGate;
-  #attempt: Attempt | undefined;
+  /** Made only where there is something to decide. */
+  readonly #gate: RetryGate | undefined;
+  #attempt: RpcAttempt | undefined;
   #hasHead = false;
   #isPending = false;
   /** Why we ended it ourselves. */
@@ -60,6 +78,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** Trailers of the last attempt; tells its status from one that grpc-js made. */
   #lastTrailers: Metadata | undefined;
   #isFine = false;
+  /** Whether the peer asked not to try again where we would not have: its wish travels outwards all the same. */
+  #isToldToStop = false;
 
   /** @param parts - What it is made of. */
   constructor(parts: ClientRpcParts) {
@@ -68,7 +88,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     this.forward = parts.forward;
     this.origin = parts.origin;
     this.waitsForReady = parts.waitsForReady;
-    this.#gate = new RetryGate(parts.cluster, parts.forward.policy, parts.maxAttempts);
+    if (parts.maxAttempts > 1)
+      this.#gate = new RetryGate(parts.cluster, parts.forward.policy, parts.maxAttempts);
     parts.cluster.activeCalls++;
     parts.live.add(this);
     // Who says that it waits for a connection is not bound by the time that takes.
@@ -119,7 +140,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   onPick(metadata: Metadata): boolean {
     this.#attempt?.abandon();
     const isFirst = this.#attempt === undefined && this.tried === undefined;
-    return isFirst || this.#gate.onPick(metadata);
+    return isFirst || this.#gate === undefined || this.#gate.onPick(metadata);
   }
 
   /** It waits for a connection. @returns `false` if too many do */
@@ -136,14 +157,14 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   /** A pick succeeded. */
-  onPicked(attempt: Attempt): void {
+  onPicked(attempt: RpcAttempt): void {
     this.#attempt = attempt;
     this.#stopWaiting();
   }
 
   /** A status of ours, which grpc-js must not retry. */
   forbidRetry(status: StatusObject): StatusObject {
-    this.#gate.forbid(status.metadata);
+    this.#gate?.forbid(status.metadata);
     return status;
   }
 
@@ -164,14 +185,16 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   /** An attempt ended while the RPC goes on: here it is decided whether there is another. */
-  onAttemptEnd(attempt: Attempt, status: AttemptStatus, judgement: Judgement): void {
+  onAttemptEnd(attempt: RpcAttempt, status: AttemptStatus, judgement: Judgement): void {
     this.#lastTrailers = status.metadata;
     this.#isFine = judgement.result === 'ok';
     if (status.code === 0 || this.#hasHead) return;
+    if (this.#gate === undefined)
+      this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
     if (this.tried === undefined) this.tried = [attempt.endpoint];
     else this.tried.push(attempt.endpoint);
     const { runtime } = this.#parts;
-    this.#gate.onFailure({
+    this.#gate?.onFailure({
       metadata: status.metadata,
       isRefused: isRefused(status),
       isRetryable: judgement.isRetryable && this.#cut === undefined,
@@ -229,7 +252,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     this.#disarm();
     this.#attempt?.abandon();
     this.#stopWaiting();
-    this.#gate.close(status.metadata);
+    this.#gate?.close(status.metadata);
     this.cluster.activeCalls--;
     live.delete(this);
     const isFromAttempt = status.metadata === this.#lastTrailers;
@@ -241,7 +264,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   #mark(status: StatusObject, isFromAttempt: boolean): void {
-    if (this.#gate.isExhausted) markExhausted(this.origin?.parent);
+    if (this.#gate?.isExhausted === true || this.#isToldToStop) markExhausted(this.origin?.parent);
     if (this.#cut !== undefined) markStatus(status, this.#cut.code);
     else if (!isFromAttempt && status.code === grpcStatusNumber('deadline-exceeded')) {
       markStatus(status, 'INMESH_ERR_DEADLINE_EXCEEDED');

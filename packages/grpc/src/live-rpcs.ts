@@ -1,30 +1,35 @@
 import type { MeshError } from '@inmesh/core';
 
-/** An outbound RPC in flight. */
+/** An outbound RPC in flight, linked into {@link LiveRpcs}. */
 export interface LiveRpc {
   /** Ends it. */
   end(error: MeshError): void;
+  /** Link, owned by {@link LiveRpcs}; start with `undefined`. */
+  liveNext: LiveRpc | undefined;
+  /** Link, owned by {@link LiveRpcs}; start with `undefined`. */
+  livePrevious: LiveRpc | undefined;
 }
 
-/** The outbound RPCs of a mesh. */
+/** The outbound RPCs of a mesh: an intrusive list, so that joining and leaving allocate nothing. */
 export class LiveRpcs {
-  readonly #rpcs = new Set<LiveRpc>();
+  #first: LiveRpc | undefined;
   #waiters: (() => void)[] = [];
-
-  /** How many are in flight, to their last byte. */
-  get size(): number {
-    return this.#rpcs.size;
-  }
 
   /** One begins. */
   add(rpc: LiveRpc): void {
-    this.#rpcs.add(rpc);
+    rpc.liveNext = this.#first;
+    if (this.#first !== undefined) this.#first.livePrevious = rpc;
+    this.#first = rpc;
   }
 
-  /** One has ended. */
+  /** One has ended; told once. */
   delete(rpc: LiveRpc): void {
-    this.#rpcs.delete(rpc);
-    if (this.#rpcs.size > 0 || this.#waiters.length === 0) return;
+    if (rpc.livePrevious === undefined) this.#first = rpc.liveNext;
+    else rpc.livePrevious.liveNext = rpc.liveNext;
+    if (rpc.liveNext !== undefined) rpc.liveNext.livePrevious = rpc.livePrevious;
+    rpc.liveNext = undefined;
+    rpc.livePrevious = undefined;
+    if (this.#first !== undefined || this.#waiters.length === 0) return;
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const wake of waiters) wake();
@@ -32,12 +37,16 @@ export class LiveRpcs {
 
   /** Ends all of them. */
   endAll(error: MeshError): void {
-    for (const rpc of this.#rpcs) rpc.end(error);
+    for (let rpc = this.#first; rpc !== undefined; ) {
+      const next: LiveRpc | undefined = rpc.liveNext;
+      rpc.end(error);
+      rpc = next;
+    }
   }
 
   /** Resolves when none is in flight. */
   whenIdle(): Promise<void> {
-    if (this.#rpcs.size === 0) return Promise.resolve();
+    if (this.#first === undefined) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 }

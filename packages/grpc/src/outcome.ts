@@ -40,7 +40,7 @@ export function isReset({ code, details, rstCode }: AttemptStatus): boolean {
  *
  * @see {@link https://github.com/envoyproxy/envoy/blob/main/source/common/grpc/status.cc | Envoy, Grpc::Utility::grpcToHttpStatus}
  */
-export function resultOf(status: AttemptStatus): AttemptResult {
+function resultOf(status: AttemptStatus): AttemptResult {
   if (status.code === 0) return 'ok';
   if (isRefused(status)) return 'unknown';
   if (isReset(status)) return 'local-error';

@@ -5,7 +5,7 @@ import { type ClientState, idempotentOption, stateOf } from './client-registry.j
 import { MeshConfigSelector } from './config-selector.js';
 
 /** Scheme of mesh targets: `mesh:///orders`. */
-export const meshScheme = 'mesh';
+const meshScheme = 'mesh';
 /** Name of our balancer in service configs. */
 export const balancerName = 'inmesh';
 

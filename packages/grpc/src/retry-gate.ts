@@ -41,7 +41,7 @@ export class RetryGate {
   /** What the peer had said there. */
   #said: string | undefined;
 
-  /** @param maxAttempts - That grpc-js makes; 1 has nothing to decide. */
+  /** @param maxAttempts - That grpc-js makes, 2 or more: without a policy it decides everything itself. */
   constructor(cluster: ClusterState, policy: RoutePolicy, maxAttempts: number) {
     this.#cluster = cluster;
     this.#policy = policy;
@@ -50,7 +50,6 @@ export class RetryGate {
 
   /** An attempt failed before its head. */
   onFailure(failure: Failure): void {
-    if (this.#maxAttempts <= 1) return;
     this.#release();
     if (failure.isRefused && !this.#hasRefused) {
       // Once, grpc-js sends it again whatever we say: nobody has seen it.
@@ -74,7 +73,6 @@ export class RetryGate {
 
   /** Makes grpc-js stop. */
   forbid(metadata: Metadata): void {
-    if (this.#maxAttempts <= 1) return;
     this.#forbidden = metadata;
     this.#said = metadata.get(pushbackHeader)[0]?.toString();
     metadata.set(pushbackHeader, '-1');

@@ -84,7 +84,7 @@ export const fault = async (run: Promise<unknown>): Promise<grpc.ServiceError> =
 
 export type Unary = (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) => void;
 
-export const quick = { baseMs: 1, maxMs: 2 };
+const quick = { baseMs: 1, maxMs: 2 };
 export const retried = (changed: Partial<RouteRules['retry']> = {}): Partial<RouteRules> => ({
   retry: { ...defaultRetryRules, backoff: quick, ...changed },
 });

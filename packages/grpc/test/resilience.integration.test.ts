@@ -147,6 +147,26 @@ describe('retries of gRPC', () => {
     expect(leaf.seen.calls).toBe(4);
   });
 
+  it('hands on the wish of a peer not to try again, also where it would not have tried', async () => {
+    const context = new CallContext();
+    const leaf = failing(grpc.status.UNAVAILABLE, undefined, { 'grpc-retry-pushback-ms': '-1' });
+    const { port } = await mesh.serve({ Unary: leaf.Unary });
+    const { client } = await mesh.client([port], { context });
+    const front = await mesh.serve(
+      {
+        Unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
+          void client.unary(call.request).then(
+            (text) => done(null, text),
+            ({ code, details }: grpc.ServiceError) => done({ code, details }),
+          ),
+      },
+      { context, layers: [retryGuard()] },
+    );
+    const outer = await mesh.client([front.port], { rules: retried(), channel: idempotent });
+    expect(await fault(outer.client.unary('x'))).toMatchObject({ code: 14, details: 'no 1' });
+    expect(leaf.seen.calls).toBe(1);
+  });
+
   it('lets a classifier of the user judge', async () => {
     const { Unary } = failing(grpc.status.ABORTED, 1);
     const { port } = await mesh.serve({ Unary });

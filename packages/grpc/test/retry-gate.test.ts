@@ -99,13 +99,6 @@ describe('RetryGate', () => {
     gate.close(new Metadata());
     expect(state.activeRetries).toBe(0);
   });
-
-  it('has nothing to decide where grpc-js has no policy', () => {
-    const gate = new RetryGate(cluster(), policyOf(), 1);
-    const given = failure();
-    gate.onFailure(given);
-    expect(isStopped(given)).toBe(false);
-  });
 });
 
 describe('methodConfigOf', () => {
