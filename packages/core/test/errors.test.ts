@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type Cluster,
   errorSpecs,
   findCluster,
   grpcStatusNumber,
@@ -91,13 +92,13 @@ describe('names and addresses', () => {
     const cluster = {
       name: 'orders',
       identities: [workloadSpiffeId('dev.local', 'shop', 'orders')],
-      endpoints: [],
-    };
+    } as unknown as Cluster;
     const snapshot: Snapshot = {
       version: 1,
       workload: { service: 'web', namespace: 'shop', trustDomain: 'dev.local', labels: {} },
       mtls: 'strict',
       clusters: new Map([['orders', cluster]]),
+      routes: new Map(),
       policies: [],
     };
     expect(
