@@ -46,7 +46,7 @@ class DevSource extends IdentityHolder implements IdentitySource {
   #isClosed = false;
 
   constructor(options: DevIdentityOptions) {
-    super(options.runtime, 'dev-ca');
+    super(options.runtime, 'dev-ca', options.logger);
     this.#options = options;
     void this.#renew();
   }
