@@ -37,7 +37,7 @@ export interface LocalAnswer {
 /** A layer stops a call. */
 export type Halt = Rejection | LocalAnswer;
 
-/** What a layer says to a request: `undefined` lets it pass. */
+/** What a layer says to a request: `undefined` lets it pass. Anything else, `null` too, stops the call as an error. */
 export type Verdict = Halt | undefined;
 
 /** What a layer does with the calls of one target. Every phase is optional. */

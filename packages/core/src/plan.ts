@@ -1,6 +1,6 @@
 import type { Call, CallEnd, ReplyHead } from './call.js';
 import { isMeshError, MeshError } from './errors.js';
-import type { Halt, Layer, Phases, Target, Verdict } from './layer.js';
+import type { Halt, Layer, LocalAnswer, Phases, Rejection, Target, Verdict } from './layer.js';
 
 /**
  * The running state of one call in one {@link Plan}. The adapter's per-call object implements it: no closure,
@@ -51,6 +51,32 @@ function threw(role: string, cause: unknown): Halt {
   };
 }
 
+function describe(value: unknown): string {
+  return value === null || typeof value !== 'object' ? String(value) : 'an object that is none of them';
+}
+
+/** A layer is code of users: what it says is believed only if it is a verdict. */
+function halt(role: string, verdict: unknown): Halt {
+  if (typeof verdict === 'object' && verdict !== null) {
+    const { kind, error, reply } = verdict as Partial<Record<'error' | 'kind' | 'reply', unknown>>;
+    if (kind === 'reject' && isMeshError(error)) return verdict as Rejection;
+    if (kind === 'reply' && typeof reply === 'object' && reply !== null) return verdict as LocalAnswer;
+  }
+  return {
+    kind: 'reject',
+    error: new MeshError(
+      'INMESH_ERR_LAYER_THREW',
+      `layer "${role}" answered ${describe(verdict)}; it must answer undefined, a rejection or a reply`,
+    ),
+  };
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
 class FlatPlan implements Plan {
   readonly layers: readonly Layer[];
   readonly watchesHead: boolean;
@@ -88,7 +114,8 @@ class FlatPlan implements Plan {
       const slot = heads[i];
       if (slot === undefined || slot.index >= run.entered) continue;
       try {
-        slot.run(call, head);
+        const result: unknown = slot.run(call, head);
+        if (result !== undefined) this.#watch(result, slot.role, 'head');
       } catch (error) {
         this.#onFault(slot.role, 'head', error);
       }
@@ -103,7 +130,8 @@ class FlatPlan implements Plan {
       const slot = ends[i];
       if (slot === undefined || slot.index >= run.entered) continue;
       try {
-        slot.run(call, end);
+        const result: unknown = slot.run(call, end);
+        if (result !== undefined) this.#watch(result, slot.role, 'end');
       } catch (error) {
         this.#onFault(slot.role, 'end', error);
       }
@@ -116,8 +144,11 @@ class FlatPlan implements Plan {
       const slot = rechecks[i];
       if (slot === undefined) continue;
       try {
-        const verdict = slot.run(call);
-        if (verdict !== undefined) return verdict;
+        const verdict: unknown = slot.run(call);
+        if (verdict === undefined) continue;
+        // Refused below; but its rejection must not take the process down.
+        if (isThenable(verdict)) void Promise.resolve(verdict).catch(() => {});
+        return halt(slot.role, verdict);
       } catch (error) {
         return threw(slot.role, error);
       }
@@ -132,31 +163,35 @@ class FlatPlan implements Plan {
       if (slot === undefined) continue;
       // Counted before it runs: a layer that rejects or throws after it took something still gives it back.
       run.entered = slot.index + 1;
-      let verdict: Verdict | Promise<Verdict>;
+      let verdict: unknown;
       try {
         verdict = slot.run(call);
       } catch (error) {
         verdict = threw(slot.role, error);
       }
       if (verdict === undefined) continue;
-      if ('then' in verdict) {
-        this.#wait(verdict, i + 1, slot.role, run, call);
-        return;
-      }
-      run.onHalt(verdict);
+      if (isThenable(verdict)) this.#wait(verdict, i + 1, slot.role, run, call);
+      else run.onHalt(halt(slot.role, verdict));
       return;
     }
     run.entered = this.layers.length;
     run.onPass();
   }
 
-  #wait(pending: Promise<Verdict>, next: number, role: string, run: PlanRun, call: Call): void {
-    pending.then(
+  /** An asynchronous `head` or `end` is waited for by nobody, but its rejection is told like an error. */
+  #watch(result: unknown, role: string, phase: 'end' | 'head'): void {
+    if (isThenable(result))
+      Promise.resolve(result).catch((error: unknown) => this.#onFault(role, phase, error));
+  }
+
+  #wait(pending: PromiseLike<unknown>, next: number, role: string, run: PlanRun, call: Call): void {
+    // A thenable of another make may call back twice, or at once; a promise does not.
+    Promise.resolve(pending).then(
       (verdict) => {
         // The caller may have left meanwhile; its handler would never see a close event.
         if (run.hasEnded) return;
         if (verdict === undefined) this.#from(next, run, call);
-        else run.onHalt(verdict);
+        else run.onHalt(halt(role, verdict));
       },
       (error: unknown) => {
         if (!run.hasEnded) run.onHalt(threw(role, error));

@@ -58,11 +58,20 @@ export interface Watch<T> {
 
 /** The writing end of a {@link Watch}. */
 export class WatchSource<T> implements Watch<T> {
+  readonly #onListenerError: ((error: unknown) => void) | undefined;
   #state: WatchState<T> = { kind: 'pending', error: undefined };
   #version = 0;
   readonly #listeners = new Set<{ readonly notify: WatchListener<T> }>();
   readonly #queue: (() => void)[] = [];
   #isDraining = false;
+
+  /**
+   * @param onListenerError - Told of each error that a listener throws. Without it the first one surfaces where the
+   * state was published, which only suits a publisher that can tell it from an error of its own.
+   */
+  constructor(onListenerError?: (error: unknown) => void) {
+    this.#onListenerError = onListenerError;
+  }
 
   get state(): WatchState<T> {
     return this.#state;
@@ -143,7 +152,7 @@ export class WatchSource<T> implements Watch<T> {
     if (this.#listeners.has(entry)) entry.notify(state);
   }
 
-  /** A listener that throws does not keep a state from the others; the first error surfaces at the end. */
+  /** A listener that throws does not keep a state from the others. */
   #drain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
@@ -152,7 +161,8 @@ export class WatchSource<T> implements Watch<T> {
       try {
         next();
       } catch (error) {
-        errors.push(error);
+        if (this.#onListenerError === undefined) errors.push(error);
+        else this.#onListenerError(error);
       }
     }
     this.#isDraining = false;

@@ -157,6 +157,89 @@ describe('compile', () => {
   });
 });
 
+const noVerdicts: readonly unknown[] = [
+  null,
+  false,
+  true,
+  0,
+  'deny',
+  Symbol('no'),
+  () => undefined,
+  {},
+  { kind: 'pass' },
+  { kind: 'reject' },
+  { kind: 'reject', error: new Error('no MeshError') },
+  { kind: 'reply' },
+  { kind: 'reply', reply: null },
+  // oxlint-disable-next-line unicorn/no-thenable -- that is the case
+  Object.fromEntries([['then', true]]),
+];
+
+describe('a layer that answers with something that is no verdict', () => {
+  const threw = { kind: 'reject', error: { code: 'INMESH_ERR_LAYER_THREW' } };
+
+  it.each(noVerdicts.map((value) => [value]))('is stopped in request: %o', async (value) => {
+    for (const answer of [value, Promise.resolve(value)]) {
+      const log: string[] = [];
+      const plan = compile([recorder('a', log, () => answer as Verdict), recorder('b', log)], server);
+      const run = createRun();
+      plan.begin(run, createCall());
+      await tick();
+      plan.end(run, createCall(), okEnd);
+      expect(run.outcome).toMatchObject([threw]);
+      expect(log).toEqual(['a request', 'a end']);
+    }
+  });
+
+  it.each(noVerdicts.map((value) => [value]))('is stopped in recheck: %o', (value) => {
+    const plan = compile([layer('a', { recheck: () => value as Verdict })], server);
+    expect(plan.recheck(createCall())).toMatchObject(threw);
+  });
+
+  it('is stopped in recheck also when it is asynchronous, and its rejection goes nowhere', async () => {
+    const late = [Promise.resolve(undefined), Promise.reject(new Error('boom'))];
+    for (const answer of late) {
+      const plan = compile([layer('a', { recheck: () => answer as never })], server);
+      expect(plan.recheck(createCall())).toMatchObject(threw);
+    }
+    await tick();
+  });
+
+  it('may answer with a thenable of another make, which counts once', async () => {
+    const then = (resolve: (verdict: undefined) => void): void => {
+      resolve(undefined);
+      resolve(undefined);
+      throw new Error('after all');
+    };
+    // oxlint-disable-next-line unicorn/no-thenable -- that is the case
+    const thenable = Object.fromEntries([['then', then]]);
+    const plan = compile([recorder('a', [], () => thenable as never)], server);
+    const run = createRun();
+    plan.begin(run, createCall());
+    await tick();
+    expect(run.outcome).toEqual(['pass']);
+  });
+
+  it('is told of when its head or end rejects later', async () => {
+    const faults: unknown[] = [];
+    const late = layer('late', {
+      head: () => Promise.reject(new Error('head')) as never,
+      end: () => Promise.reject(new Error('end')) as never,
+    });
+    const plan = compile([late], server, (role, phase, error) => faults.push([role, phase, String(error)]));
+    const run = createRun();
+    const call = createCall();
+    plan.begin(run, call);
+    plan.head(run, call, { httpStatus: 200, grpcStatus: undefined, headers: call.headers });
+    plan.end(run, call, okEnd);
+    await tick();
+    expect(faults).toEqual([
+      ['late', 'head', 'Error: head'],
+      ['late', 'end', 'Error: end'],
+    ]);
+  });
+});
+
 describe('order', () => {
   it('names both layers and the reason when one stands wrong', () => {
     const a = layer('authorize', {}, { before: ['handler'] });

@@ -71,6 +71,20 @@ describe('Watch', () => {
     expect(seen).toEqual([1]);
   });
 
+  it('tells its owner of listeners that throw, and does not throw itself', () => {
+    const told: unknown[] = [];
+    const source = new WatchSource<number>((error) => told.push(error));
+    const boom = new Error('boom');
+    source.subscribe(() => {
+      throw boom;
+    });
+    source.set(1);
+    source.fail('down');
+    source.withdraw(gone);
+    expect(told).toEqual([boom, boom, boom, boom]);
+    expect(source.state.kind).toBe('gone');
+  });
+
   it('resolves ready with the first value, rejects when gone or aborted', async () => {
     const source = new WatchSource<number>();
     const pending = source.ready();

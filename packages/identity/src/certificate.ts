@@ -1,5 +1,13 @@
 import { MeshError, parseSpiffeId, type SpiffeId } from '@inmesh/core';
-import { DerReader, readBoolean, readOid, readSmallInteger, readTime } from './der.js';
+import {
+  DerReader,
+  readBoolean,
+  readInteger,
+  readNamedBits,
+  readOid,
+  readSmallInteger,
+  readTime,
+} from './der.js';
 
 /** The key usages that matter to an SVID. RFC 5280 §4.2.1.3. */
 export interface KeyUsage {
@@ -70,6 +78,9 @@ function readExtensions(reader: DerReader): Map<string, Extension> {
   return extensions;
 }
 
+/** Tags of GeneralName, RFC 5280 §4.2.1.6. OpenSSL also takes a constructed string, such as 0xa6, for a URI. */
+const generalNames = new Set([0xa0, 0x81, 0x82, 0xa3, 0xa4, 0xa5, 0x86, 0x87, 0x88]);
+
 function readUris(extension: Extension | undefined): string[] {
   const uris: string[] = [];
   if (extension === undefined) return uris;
@@ -78,6 +89,7 @@ function readUris(extension: Extension | undefined): string[] {
   outer.finish();
   while (names.peek() !== -1) {
     const name = names.next();
+    if (!generalNames.has(name.tag)) throw broken(`a SAN has the tag 0x${name.tag.toString(16)}`);
     if (name.tag !== 0x86) continue;
     // A NUL or a blank inside would read differently elsewhere (CVE-2021-44531 family).
     for (const octet of name.content)
@@ -95,19 +107,21 @@ function readBasicConstraints(extension: Extension | undefined): {
   const outer = new DerReader(extension.value);
   const inner = outer.enter(0x30);
   outer.finish();
-  const isCa = inner.peek() === 0x01 && readBoolean(inner.next(0x01));
+  const isCa = inner.peek() === 0x01;
+  if (isCa && !readBoolean(inner.next(0x01))) throw broken('basic constraints encode their default (DER)');
   const pathLength = inner.peek() === 0x02 ? readSmallInteger(inner.next(0x02)) : undefined;
   inner.finish();
+  if (!isCa && pathLength !== undefined) throw broken('only a CA has a path length');
   return { isCa, pathLength };
 }
 
 function readKeyUsage(extension: Extension | undefined): KeyUsage | undefined {
   if (extension === undefined) return undefined;
   const outer = new DerReader(extension.value);
-  const bits = outer.next(0x03).content;
+  const bits = readNamedBits(outer.next(0x03));
   outer.finish();
-  const [unused = 8, flags = 0] = bits;
-  if (bits.length < 2 || bits.length > 3 || unused > 7) throw broken('key usage is malformed');
+  const [flags = 0] = bits;
+  if (bits.length > 2) throw broken('key usage has too many bits');
   return {
     isCritical: extension.isCritical,
     digitalSignature: (flags & 0x80) !== 0,
@@ -126,6 +140,14 @@ function readExtendedKeyUsage(extension: Extension | undefined): string[] | unde
   return usages;
 }
 
+function readVersion(tbs: DerReader): number {
+  if (tbs.peek() !== 0xa0) return 0;
+  const wrapper = tbs.enter(0xa0);
+  const version = readSmallInteger(wrapper.next(0x02));
+  wrapper.finish();
+  return version;
+}
+
 /**
  * Reads an X.509 v3 certificate strictly. Signatures are OpenSSL's business: it has verified them before, in the
  * handshake.
@@ -140,11 +162,9 @@ export function parseCertificate(der: Buffer): Certificate {
   const algorithm = outer.next(0x30);
   outer.next(0x03);
   outer.finish();
-  const version = tbs.peek() === 0xa0 ? readSmallInteger(tbs.enter(0xa0).next(0x02)) : 0;
-  if (version !== 2) throw broken('it is not X.509 v3');
-  const serial = tbs
-    .next(0x02)
-    .content.toString('hex')
+  if (readVersion(tbs) !== 2) throw broken('it is not X.509 v3');
+  const serial = readInteger(tbs.next(0x02))
+    .toString('hex')
     .replace(/^0+(?=.)/, '');
   if (!tbs.next(0x30).full.equals(algorithm.full)) throw broken('its two signature algorithms differ');
   const issuer = tbs.next(0x30).full;

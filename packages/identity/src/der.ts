@@ -104,13 +104,30 @@ export function readBoolean(value: DerValue): boolean {
   return octet === 0xff;
 }
 
+/** Reads the octets of an INTEGER, as few as there can be. */
+export function readInteger({ content }: DerValue): Buffer {
+  const [first = 0, second = 0] = content;
+  if (content.length === 0) throw bad('integer');
+  // Nine equal bits in front: one octet less says the same. X.690 §8.3.2.
+  const isPadded = content.length > 1 && (second < 0x80 ? first === 0 : first === 0xff);
+  if (isPadded) throw bad('integer is not minimal');
+  return content;
+}
+
 /** Reads a non-negative INTEGER below 2^47. */
 export function readSmallInteger(value: DerValue): number {
-  const { content } = value;
-  const [first = 0xff, second = 0xff] = content;
-  if (content.length === 0 || content.length > 6 || first >= 0x80) throw bad('integer');
-  if (content.length > 1 && first === 0 && second < 0x80) throw bad('integer is not minimal');
+  const content = readInteger(value);
+  if (content.length > 6 || (content[0] ?? 0) >= 0x80) throw bad('integer');
   return content.readUIntBE(0, content.length);
+}
+
+/** Reads the octets of a BIT STRING of named bits that is not empty: unused bits and trailing zeros are no choice. */
+export function readNamedBits({ content }: DerValue): Buffer {
+  const [unused = 8, ...octets] = content;
+  const last = octets.at(-1) ?? 0;
+  // The last bit that is used is the last that is set. X.690 §11.2.
+  if (unused > 7 || (last & ((2 << unused) - 1)) !== 1 << unused) throw bad('named bits');
+  return content.subarray(1);
 }
 
 /** UTCTime and GeneralizedTime by tag. */
@@ -129,8 +146,9 @@ export function readTime(value: DerValue): number {
   const century = isUtc ? (year < 50 ? 2000 : 1900) : 0;
   const ms = Date.UTC(century + year, month - 1, day, hour, minute, second);
   const check = new Date(ms);
-  if (check.getUTCMonth() !== month - 1 || check.getUTCDate() !== day || check.getUTCHours() !== hour)
-    throw bad('time');
+  // 31 February, 24 o'clock and second 60 roll over into something else.
+  const digits = check.toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+  if (digits.slice(-text.length) !== text) throw bad('time');
   return ms;
 }
 

@@ -7,6 +7,7 @@ import {
   mkdir,
   open,
   readdir,
+  readFile,
   rename,
   unlink,
   writeFile,
@@ -201,6 +202,15 @@ function createCa(dir: string | undefined, authorities: readonly Authority[], ru
   };
 }
 
+/** For programs that are not ours. Written only when it changes: a full disk need not matter at a renewal. */
+async function storeBundle(dir: string, bundlePem: string): Promise<void> {
+  const path = join(dir, 'ca.crt');
+  if ((await readFile(path, 'utf8').catch(() => '')) === bundlePem) return;
+  const temporary = temporaryName(dir, 'ca.crt');
+  await writeFile(temporary, bundlePem, { mode: 0o644 });
+  await rename(temporary, path);
+}
+
 async function openDirectory(dir: string, options: DevCaOptions): Promise<DevCa> {
   const { trustDomain, runtime } = options;
   await prepareDirectory(dir);
@@ -212,9 +222,7 @@ async function openDirectory(dir: string, options: DevCaOptions): Promise<DevCa>
     ({ inForce } = await readAuthorities(dir, options));
   }
   const ca = createCa(dir, inForce, runtime);
-  const temporary = temporaryName(dir, 'ca.crt');
-  await writeFile(temporary, ca.bundlePem, { mode: 0o644 });
-  await rename(temporary, join(dir, 'ca.crt'));
+  await storeBundle(dir, ca.bundlePem);
   return ca;
 }
 
@@ -234,7 +242,10 @@ export async function openSharedDevCa(options: DevCaOptions): Promise<DevCa> {
   }
 }
 
-/** Like {@link openSharedDevCa}; where the directory cannot be written, a CA in memory and a loud line. */
+/**
+ * Like {@link openSharedDevCa}; where the directory cannot be written, a CA in memory and a loud line. For a start
+ * only: who has an identity of the shared CA keeps it, because nobody would trust the other.
+ */
 export async function openDevCa(options: DevCaOptions): Promise<DevCa> {
   refuseProduction(options);
   const dir = devCaDirectory(options);

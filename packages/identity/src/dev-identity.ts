@@ -42,11 +42,12 @@ class DevSource extends IdentityHolder implements IdentitySource {
   readonly #options: DevIdentityOptions;
   readonly #timer = createTimer(() => void this.#renew());
   #memory: DevCa | undefined;
+  #isShared = false;
   #retryMs = firstRetryMs;
   #isClosed = false;
 
   constructor(options: DevIdentityOptions) {
-    super(options.runtime, 'dev-ca');
+    super(options.runtime, 'dev-ca', options.logger);
     this.#options = options;
     void this.#renew();
   }
@@ -58,17 +59,24 @@ class DevSource extends IdentityHolder implements IdentitySource {
     return Promise.resolve();
   }
 
+  /** Opened each time: another process may have made a successor of the authority. */
+  async #open(): Promise<DevCa> {
+    if (this.#isShared) return await openSharedDevCa(this.#options);
+    const ca = this.#memory ?? (await openDevCa(this.#options));
+    if (ca.dir === undefined) this.#memory = ca;
+    return ca;
+  }
+
   async #renew(): Promise<void> {
     const { runtime, trustDomain, logger } = this.#options;
     let nextMs: number;
     try {
-      // Opened each time: another process may have made a successor of the authority.
-      const ca = this.#memory ?? (await openDevCa(this.#options));
-      if (ca.dir === undefined) this.#memory = ca;
+      const ca = await this.#open();
       const minted = await mintSvid(ca, this.#options);
       if (this.#isClosed) return;
       const svid = loadSvid(minted.certPem, minted.keyPem);
       this.publish(svid, new Map([[trustDomain, loadBundle(trustDomain, ca.bundlePem)]]));
+      this.#isShared = ca.dir !== undefined;
       logger.info(
         {
           id: svid.id.uri,

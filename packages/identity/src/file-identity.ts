@@ -32,7 +32,7 @@ class FileSource extends IdentityHolder implements IdentitySource {
   #isClosed = false;
 
   constructor(options: FileIdentityOptions) {
-    super(options.runtime, 'files');
+    super(options.runtime, 'files', options.logger);
     this.#options = options;
     void this.#poll();
   }

@@ -1,6 +1,7 @@
-import { createTimer, MeshError, type Runtime, WatchSource } from '@inmesh/core';
+import { createTimer, type Logger, MeshError, type Runtime, WatchSource } from '@inmesh/core';
 import type { IdentityOrigin, IdentitySnapshot, TrustBundle, X509Svid } from './identity.js';
 import { checkOwnSvid } from './svid.js';
+import { proveContext } from './tls-options.js';
 
 /** Longest delay that is armed at once; a certificate that lives longer is looked at again. */
 const longestMs = 86_400_000;
@@ -26,9 +27,12 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
   readonly #expiry = createTimer(() => this.#checkExpiry());
   #last: IdentitySnapshot | undefined;
 
-  /** @param origin - Where its identities come from. */
-  constructor(runtime: Runtime, origin: IdentityOrigin) {
-    super();
+  /**
+   * @param origin - Where its identities come from.
+   * @param logger - Told of subscribers that throw: their fault is not the identity's.
+   */
+  constructor(runtime: Runtime, origin: IdentityOrigin, logger: Logger) {
+    super((error) => logger.error({ error }, 'a subscriber of the identity threw'));
     this.#runtime = runtime;
     this.#origin = origin;
   }
@@ -49,6 +53,7 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
       bundles: new Map(bundles),
       origin: this.#origin,
     });
+    proveContext(snapshot, this.#runtime.wallMs());
     this.#last = snapshot;
     this.#armExpiry(svid);
     this.set(snapshot);

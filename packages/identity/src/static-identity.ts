@@ -35,7 +35,7 @@ class StaticSource extends IdentityHolder implements StaticIdentitySource {
   readonly #logger: Logger;
 
   constructor(options: StaticIdentityOptions) {
-    super(options.runtime, 'code');
+    super(options.runtime, 'code', options.logger);
     this.#logger = options.logger;
     this.update(options);
   }

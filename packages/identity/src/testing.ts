@@ -42,4 +42,4 @@ export async function createTestCa(
   };
 }
 
-export { mint } from './mint.js';
+export { type Minted, type MintRequest, mint } from './mint.js';

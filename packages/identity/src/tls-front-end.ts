@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { type ConnectionFacts, type Logger, MeshError, plainIp, type Runtime } from '@inmesh/core';
+import { BurstLog } from './burst-log.js';
 import { securedFacts } from './connection-facts.js';
 import { cutAt } from './expiring-socket.js';
 import type { IdentitySnapshot, IdentitySource } from './identity.js';
+import { PendingHandshakes } from './pending-handshakes.js';
 import type { OnSecure, TlsFrontEnd } from './tls-contract.js';
 import { secureContextOptions } from './tls-options.js';
 
@@ -28,8 +30,27 @@ export interface TlsFrontEndOptions {
   readonly logger: Logger;
   /** Bound on a handshake, in milliseconds. @defaultValue 5000 */
   readonly handshakeTimeoutMs?: number;
-  /** Bound on handshakes under way; further connections are cut. @defaultValue 256 */
+  /**
+   * Bound on handshakes under way; the oldest gives way. One address may have a quarter of it, at least 16, loopback
+   * all of it. @defaultValue 256
+   */
   readonly maxPendingHandshakes?: number;
+}
+
+/** Who is at the other end, noted while the socket can still be asked. */
+interface Caller {
+  readonly remoteIp: string;
+  readonly remotePort: number | undefined;
+  /** It gave way to another: that is logged already. */
+  isCut: boolean;
+}
+
+/**
+ * The TCP socket under a TLS socket. Not documented, but the only way from one to the other; on every line of Node
+ * since 0.12, and the tests that run on each line watch it.
+ */
+function rawOf(socket: TLSSocket): Socket | undefined {
+  return (socket as { readonly _parent?: Socket })._parent;
 }
 
 class FrontEnd implements TlsFrontEnd {
@@ -37,23 +58,25 @@ class FrontEnd implements TlsFrontEnd {
   /** One TLS server per receiver; they never listen. In practice one. */
   readonly #servers = new Map<OnSecure, Server>();
   readonly #unsubscribe: () => void;
+  readonly #limit: number;
+  readonly #pending: PendingHandshakes;
+  readonly #callers = new WeakMap<Socket, Caller>();
+  readonly #bursts: BurstLog;
   #snapshot: IdentitySnapshot | undefined;
-  #pending = 0;
   #isClosed = false;
 
   constructor(options: TlsFrontEndOptions) {
     this.#options = options;
-    this.#unsubscribe = options.source.subscribe((state) => {
-      this.#snapshot = state.kind === 'ready' ? state.value : undefined;
-      if (this.#snapshot === undefined) return;
-      for (const server of this.#servers.values()) {
-        server.setSecureContext(secureContextOptions(this.#snapshot, options.runtime.wallMs()));
-      }
-    });
+    this.#limit = options.maxPendingHandshakes ?? 256;
+    this.#pending = new PendingHandshakes(this.#limit);
+    this.#bursts = new BurstLog(options.runtime, options.logger);
+    this.#unsubscribe = options.source.subscribe((state) =>
+      this.#apply(state.kind === 'ready' ? state.value : undefined),
+    );
   }
 
   get pendingHandshakes(): number {
-    return this.#pending;
+    return this.#pending.size;
   }
 
   isStale({ peer }: ConnectionFacts): boolean {
@@ -65,25 +88,71 @@ class FrontEnd implements TlsFrontEnd {
   accept(socket: Socket, onSecure: OnSecure): void {
     // Before anything else: a raw socket without this handler takes the process down.
     socket.on('error', () => socket.destroy());
-    const snapshot = this.#snapshot;
-    const limit = this.#options.maxPendingHandshakes ?? 256;
-    if (this.#isClosed || snapshot === undefined || this.#pending >= limit) {
-      this.#options.logger.warn(
-        { remoteIp: plainIp(socket.remoteAddress ?? ''), pending: this.#pending, limit },
-        snapshot === undefined
-          ? 'connection cut: no usable identity'
-          : 'connection cut: too many handshakes or closing',
-      );
+    const caller: Caller = {
+      remoteIp: plainIp(socket.remoteAddress ?? ''),
+      remotePort: socket.remotePort,
+      isCut: false,
+    };
+    const snapshot = this.#usable();
+    if (this.#isClosed || socket.destroyed || snapshot === undefined) {
+      if (!this.#isClosed && snapshot === undefined)
+        this.#bursts.warn({ remoteIp: caller.remoteIp }, 'connection cut: no usable identity');
       socket.destroy();
       return;
     }
-    this.#pending++;
-    this.#serverFor(onSecure, snapshot).emit('connection', socket);
+    try {
+      const server = this.#serverFor(onSecure, snapshot);
+      this.#callers.set(socket, caller);
+      this.#makeRoom(socket, caller);
+      socket.once('close', () => this.#pending.delete(socket));
+      server.emit('connection', socket);
+    } catch (error) {
+      this.#pending.delete(socket);
+      this.#bursts.warn({ error }, 'connection cut: the identity cannot be served');
+      socket.destroy();
+    }
   }
 
   close(): void {
     this.#isClosed = true;
     this.#unsubscribe();
+    for (const socket of this.#pending.drain()) this.#cut(socket);
+    this.#bursts.close();
+  }
+
+  #apply(snapshot: IdentitySnapshot | undefined): void {
+    this.#snapshot = snapshot;
+    if (snapshot === undefined) return;
+    for (const [onSecure, server] of this.#servers) {
+      try {
+        server.setSecureContext(secureContextOptions(snapshot, this.#options.runtime.wallMs()));
+      } catch (error) {
+        // Our own sources try an identity before they publish it; one that they did not try serves nobody.
+        this.#servers.delete(onSecure);
+        this.#options.logger.error({ error }, 'the identity cannot be served');
+      }
+    }
+  }
+
+  /** The identity in force. The source is asked, too: it knows of an expiry before any timer fires. */
+  #usable(): IdentitySnapshot | undefined {
+    return this.#options.source.state.kind === 'ready' ? this.#snapshot : undefined;
+  }
+
+  #makeRoom(socket: Socket, { remoteIp }: Caller): void {
+    const oldest = this.#pending.add(socket, remoteIp);
+    if (oldest === undefined) return;
+    this.#bursts.warn(
+      { remoteIp, pending: this.#pending.size, limit: this.#limit, limitPerIp: this.#pending.share },
+      'handshakes cut: too many under way, the oldest give way',
+    );
+    this.#cut(oldest);
+  }
+
+  #cut(socket: Socket): void {
+    const caller = this.#callers.get(socket);
+    if (caller !== undefined) caller.isCut = true;
+    socket.destroy();
   }
 
   #serverFor(onSecure: OnSecure, snapshot: IdentitySnapshot): Server {
@@ -98,12 +167,10 @@ class FrontEnd implements TlsFrontEnd {
       handshakeTimeout: handshakeTimeoutMs ?? 5000,
     });
     // Each accepted socket ends in exactly one of these two.
-    server.on('secureConnection', (socket: TLSSocket) => {
-      this.#pending--;
-      this.#onSecureConnection(socket, onSecure);
-    });
+    server.on('secureConnection', (socket: TLSSocket) => this.#onSecureConnection(socket, onSecure));
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      this.#pending--;
+      const raw = rawOf(socket);
+      if (raw !== undefined) this.#pending.delete(raw);
       this.#refuse(socket, socket.authorizationError ?? error);
     });
     this.#servers.set(onSecure, server);
@@ -112,8 +179,10 @@ class FrontEnd implements TlsFrontEnd {
 
   #onSecureConnection(socket: TLSSocket, onSecure: OnSecure): void {
     socket.on('error', () => socket.destroy());
-    const snapshot = this.#snapshot;
-    if (this.#isClosed || snapshot === undefined) {
+    const raw = rawOf(socket);
+    const snapshot = this.#usable();
+    // Also what gave way in the very moment in which it was done: its TCP socket is destroyed.
+    if (raw === undefined || !this.#pending.delete(raw) || this.#isClosed || snapshot === undefined) {
       socket.destroy();
       return;
     }
@@ -129,11 +198,18 @@ class FrontEnd implements TlsFrontEnd {
   }
 
   #refuse(socket: TLSSocket, reason: unknown): void {
-    const text = reason instanceof Error ? reason.message : String(reason);
-    this.#options.logger.warn(
-      { remoteIp: plainIp(socket.remoteAddress ?? ''), remotePort: socket.remotePort, reason: text },
-      'peer refused in the TLS handshake',
-    );
+    const raw = rawOf(socket);
+    const caller = raw === undefined ? undefined : this.#callers.get(raw);
+    if (caller?.isCut !== true) {
+      this.#options.logger.warn(
+        {
+          remoteIp: caller?.remoteIp ?? plainIp(socket.remoteAddress ?? ''),
+          remotePort: caller?.remotePort ?? socket.remotePort,
+          reason: reason instanceof Error ? reason.message : String(reason),
+        },
+        'peer refused in the TLS handshake',
+      );
+    }
     socket.destroy();
   }
 }

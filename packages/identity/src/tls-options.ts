@@ -1,5 +1,6 @@
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { isMeshError, MeshError } from '@inmesh/core';
 import { constrainedAnchors } from './anchors.js';
 import type { IdentitySnapshot } from './identity.js';
 
@@ -52,4 +53,24 @@ export function clientContext(snapshot: IdentitySnapshot, wallMs: number): Secur
     contextOf.set(snapshot, context);
   }
   return context;
+}
+
+/**
+ * Makes the context of a snapshot, which both sides are made of, to see whether OpenSSL takes it: it refuses weak
+ * keys and signatures only here, and here is where the last good identity can stay.
+ *
+ * @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID` with OpenSSL's reason.
+ */
+export function proveContext(snapshot: IdentitySnapshot, wallMs: number): void {
+  try {
+    clientContext(snapshot, wallMs);
+  } catch (error) {
+    if (isMeshError(error)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new MeshError(
+      'INMESH_ERR_CERTIFICATE_INVALID',
+      `OpenSSL refuses the certificate of ${snapshot.svid.id.uri}: ${reason}`,
+      { cause: error },
+    );
+  }
 }

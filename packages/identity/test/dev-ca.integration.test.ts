@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MeshError, silentLogger, systemRuntime } from '@inmesh/core';
@@ -44,7 +44,7 @@ describe('dev CA', () => {
     return source;
   };
 
-  it('gives racing processes one authority', async () => {
+  it('[row 19] gives racing processes one authority', async () => {
     const all = await Promise.all(Array.from({ length: 8 }, (_, i) => start({ service: `s${i}` }).ready()));
     const roots = new Set(
       all.map((one) =>
@@ -73,7 +73,7 @@ describe('dev CA', () => {
   });
 
   it.each([{ NODE_ENV: 'production' }, { KUBERNETES_SERVICE_HOST: '10.0.0.1' }])(
-    'threat 29: refuses production, told by %o',
+    '[row 29] refuses production, told by %o',
     async (env) => {
       await expect(start({ env }).ready()).rejects.toMatchObject({ code: 'INMESH_ERR_DEV_CA_REFUSED' });
       await expect(mintDevSvid(options({ env }))).rejects.toMatchObject({
@@ -84,7 +84,7 @@ describe('dev CA', () => {
     },
   );
 
-  it('threat 18: refuses a key that others may read, and one behind a link', async () => {
+  it('[row 18] refuses a key that others may read, and one behind a link', async () => {
     await start().ready();
     const key = join(dir, 'dev.local', 'ca-1.key');
     await chmod(key, 0o640);
@@ -126,6 +126,58 @@ describe('dev CA', () => {
     await expect(mintDevSvid(options({ dir: join(dir, 'file') }))).rejects.toMatchObject({
       code: 'INMESH_ERR_DEV_CA_UNSAFE',
     });
+  });
+
+  /** Resolves with the first state that passes. */
+  const until = (
+    source: IdentitySource,
+    passes: (state: IdentitySource['state']) => boolean,
+  ): Promise<void> =>
+    new Promise((resolve) => {
+      source.subscribe((state) => {
+        if (passes(state)) resolve();
+      });
+    });
+
+  it('keeps its identity through a directory that cannot be used for a while, and tries again', async () => {
+    const runtime = createManualRuntime();
+    const warned: string[] = [];
+    const source = start({
+      runtime,
+      ttlMs: 20_000,
+      logger: { ...silentLogger, warn: (_fields, message) => warned.push(message) },
+    });
+    const first = await source.ready();
+    // A file where the directory was: the mode would not stop root.
+    const [place, aside] = [join(dir, 'dev.local'), join(dir, 'aside')];
+    await rename(place, aside);
+    await writeFile(place, '');
+    const hasFailed = until(source, (state) => state.kind === 'ready' && state.error !== undefined);
+    await runtime.advance(11_000);
+    await hasFailed;
+    expect(source.state).toMatchObject({ error: { code: 'INMESH_ERR_DEV_CA_UNSAFE' } });
+    expect(source.current().svid.serial).toBe(first.svid.serial);
+    await rm(place);
+    await rename(aside, place);
+    const isRenewed = until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
+    await runtime.advance(3000);
+    await isRenewed;
+    expect(source.current().trustEpoch).toBe(first.trustEpoch);
+    expect(source.current().bundles).toEqual(first.bundles);
+    expect(warned).toEqual([]);
+  });
+
+  it('renews without writing when the authority stays', async () => {
+    const runtime = createManualRuntime();
+    const source = start({ runtime, ttlMs: 20_000 });
+    await source.ready();
+    const place = join(dir, 'dev.local');
+    const before = await stat(join(place, 'ca.crt'));
+    const isRenewed = until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
+    await runtime.advance(11_000);
+    await isRenewed;
+    const after = await stat(join(place, 'ca.crt'));
+    expect([after.ino, after.mtimeMs]).toEqual([before.ino, before.mtimeMs]);
   });
 
   it('renews at half of the lifetime', async () => {

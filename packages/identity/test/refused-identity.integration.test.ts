@@ -1,0 +1,120 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isMeshError, type Logger, silentLogger, systemRuntime } from '@inmesh/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  createFileIdentity,
+  createStaticIdentity,
+  createTlsFrontEnd,
+  type IdentitySource,
+} from '../src/index.js';
+import { createForge, type Parts } from './forge.js';
+
+const runtime = systemRuntime;
+const logger = silentLogger;
+const forge = createForge();
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const refused: readonly [string, Parts][] = [
+  ['a leaf signed with SHA-1', { hash: 'sha1' }],
+  ['an RSA key of 512 bits', { key: generateKeyPairSync('rsa', { modulusLength: 512 }) }],
+];
+
+const bundles = new Map([['a.test', forge.bundlePem]]);
+
+async function startFiles(log: Logger = logger): Promise<{
+  source: IdentitySource;
+  write(svid: { readonly certPem: string; readonly keyPem: string }): Promise<void>;
+}> {
+  const dir = await mkdtemp(join(tmpdir(), 'inmesh-'));
+  const file = (name: string): string => join(dir, name);
+  const source = createFileIdentity({
+    certFile: file('c.pem'),
+    keyFile: file('k.pem'),
+    caFile: file('ca.pem'),
+    pollMs: 5,
+    runtime,
+    logger: log,
+  });
+  cleanups.push(
+    () => rm(dir, { recursive: true }),
+    () => source.close(),
+  );
+  return {
+    source,
+    async write({ certPem, keyPem }) {
+      await Promise.all([
+        writeFile(file('c.pem'), certPem),
+        writeFile(file('k.pem'), keyPem),
+        writeFile(file('ca.pem'), forge.bundlePem),
+      ]);
+    },
+  };
+}
+
+/** Resolves when a state of the source passes. */
+function until(source: IdentitySource, passes: (state: IdentitySource['state']) => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = source.subscribe((state) => {
+      if (!passes(state)) return;
+      queueMicrotask(() => stop());
+      resolve();
+    });
+  });
+}
+
+describe('an identity that OpenSSL refuses', () => {
+  it.each(refused)('[row 14] is refused in code with its reason: %s', (_what, parts) => {
+    const make = (): unknown => createStaticIdentity({ ...forge.issue(parts), bundles, runtime, logger });
+    expect(make).toThrow(expect.objectContaining({ code: 'INMESH_ERR_CERTIFICATE_INVALID' }));
+    expect(make).toThrow(/spiffe:\/\/a\.test\/ns\/default\/sa\/web.*too (?:weak|small)/);
+  });
+
+  it.each(refused)('[row 14] leaves the last good one in files: %s', async (_what, parts) => {
+    const { source, write } = await startFiles();
+    const frontEnd = createTlsFrontEnd({ source, runtime, logger });
+    cleanups.push(() => frontEnd.close());
+    const good = forge.issue();
+    await write(good);
+    const { svid } = await source.ready();
+    await write(forge.issue(parts));
+    await until(source, (state) => state.kind === 'ready' && /too (?:weak|small)/.test(String(state.error)));
+    expect(source.current().svid.fingerprint).toBe(svid.fingerprint);
+    await write(forge.issue());
+    await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
+  });
+
+  it('[row 14] is told as the reason for waiting at start', async () => {
+    const { source, write } = await startFiles();
+    await write(forge.issue({ hash: 'sha1' }));
+    await until(source, (state) => state.kind === 'pending' && /too weak/.test(String(state.error)));
+    const { error } = source.state;
+    expect(isMeshError(error) && error.code).toBe('INMESH_ERR_IDENTITY_FILES');
+    await write(forge.issue());
+    await source.ready();
+  });
+
+  it('[row 25] does not come from a subscriber that throws: the identity is in force, the fault is logged', async () => {
+    const logged: string[] = [];
+    const { source, write } = await startFiles({ ...logger, error: (_fields, text) => logged.push(text) });
+    const seen: number[] = [];
+    source.subscribe((state) => {
+      if (state.kind === 'ready') throw new Error('boom');
+    });
+    source.subscribe((state) => {
+      if (state.kind === 'ready') seen.push(state.value.generation);
+    });
+    await write(forge.issue());
+    await source.ready();
+    await write(forge.issue());
+    await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
+    expect(seen).toEqual([1, 2]);
+    expect(logged).toEqual(['a subscriber of the identity threw', 'a subscriber of the identity threw']);
+  });
+});
