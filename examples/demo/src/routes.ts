@@ -28,9 +28,21 @@ export interface Counts {
 
 export const newCounts = (): Counts => ({ admin: 0, calls: 0, aborted: 0 });
 
+const chunkBytes = 65_536;
+
+/** A part of what `/stream` sends; it begins with its offset, so that no part is like another. */
+function streamPart(offset: number, length: number): Buffer {
+  const part = Buffer.alloc(chunkBytes, 'x');
+  part.writeBigUInt64BE(BigInt(offset));
+  return part.subarray(0, length);
+}
+
+function numberOf(request: IncomingMessage, parameter: string): number {
+  return Number(new URL(request.url ?? '/', 'http://x').searchParams.get(parameter) ?? 0);
+}
+
 function stream(request: IncomingMessage, response: ServerResponse, counts: Counts): void {
-  const bytes = Number(new URL(request.url ?? '/', 'http://x').searchParams.get('bytes') ?? 0);
-  const chunk = Buffer.alloc(65_536, 'x');
+  const bytes = numberOf(request, 'bytes');
   let left = bytes;
   response.on('close', () => {
     if (!response.writableFinished) counts.aborted++;
@@ -38,7 +50,7 @@ function stream(request: IncomingMessage, response: ServerResponse, counts: Coun
   response.writeHead(200, { 'content-type': 'application/octet-stream' });
   const write = (): void => {
     while (left > 0) {
-      const part = left >= chunk.length ? chunk : chunk.subarray(0, left);
+      const part = streamPart(bytes - left, Math.min(left, chunkBytes));
       left -= part.length;
       if (!response.write(part)) {
         response.once('drain', write);
@@ -50,12 +62,20 @@ function stream(request: IncomingMessage, response: ServerResponse, counts: Coun
   write();
 }
 
+/** Hashes what comes; with `?bytesPerSecond=` it reads no faster than that. */
 function upload(request: IncomingMessage, response: ServerResponse, counts: Counts): void {
   const hash = createHash('sha256');
+  const bytesPerSecond = numberOf(request, 'bytesPerSecond');
+  const startMs = performance.now();
   let length = 0;
   request.on('data', (chunk: Buffer) => {
     hash.update(chunk);
     length += chunk.length;
+    if (bytesPerSecond === 0) return;
+    const waitMs = (length / bytesPerSecond) * 1000 - (performance.now() - startMs);
+    if (waitMs < 2) return;
+    request.pause();
+    setTimeout(() => request.resume(), waitMs);
   });
   request.on('end', () => sendJson(response, { length, sha256: hash.digest('hex') }));
   request.on('close', () => {

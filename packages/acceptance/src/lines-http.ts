@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
@@ -362,6 +362,28 @@ export const slowClients: Line = {
 
 const bodyBytes = 256 * 1024 * 1024;
 
+/** What a handler reads of an upload in a second, at most. */
+const uploadRate = 64_000_000;
+
+async function sha256Of(parts: AsyncIterable<unknown> | Iterable<unknown>): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const part of parts) hash.update(part as Buffer);
+  return hash.digest('hex');
+}
+
+/**
+ * What `/stream` of the demo sends: parts of 64 KiB that begin with their offsets.
+ *
+ * @yields A part; it is overwritten by the next.
+ */
+function* streamed(): Iterable<Buffer> {
+  const part = Buffer.alloc(65_536, 'x');
+  for (let offset = 0; offset < bodyBytes; offset += part.length) {
+    part.writeBigUInt64BE(BigInt(offset));
+    yield part;
+  }
+}
+
 export const bigBodies: Line = {
   title:
     '256 MiB both ways and in the three kinds of gRPC streams with a slow reader: memory bounded; size limit; aborts are told',
@@ -371,8 +393,7 @@ export const bigBodies: Line = {
     const chunk = Buffer.alloc(1024 * 1024, 'inmesh ');
     writeFileSync(file, '');
     for (let i = 0; i < 256; i++) writeFileSync(file, chunk, { flag: 'a' });
-    const hash = createHash('sha256');
-    for await (const part of createReadStream(file)) hash.update(part as Buffer);
+    const sha256 = await sha256Of(createReadStream(file));
     const before = await counts(web, port);
     let peak = before.rss;
     const watching = { isOn: true };
@@ -382,21 +403,16 @@ export const bigBodies: Line = {
         await sleep(100);
       }
     })();
-    const up = await curl(web, port, '/upload', '-T', file);
-    check(
-      up.body === JSON.stringify({ length: bodyBytes, sha256: hash.digest('hex') }),
-      `upload: ${up.status} ${up.body}`,
-    );
-    const down = await curl(
-      web,
-      port,
-      `/stream?bytes=${bodyBytes}`,
-      '-o',
-      '/dev/null',
-      '--limit-rate',
-      '100M',
-    );
+    const startMs = performance.now();
+    const up = await curl(web, port, `/upload?bytesPerSecond=${uploadRate}`, '-T', file);
+    const uploadSeconds = (performance.now() - startMs) / 1000;
+    check(uploadSeconds > (0.9 * bodyBytes) / uploadRate, `the handler read all in ${uploadSeconds} s`);
+    check(up.body === JSON.stringify({ length: bodyBytes, sha256 }), `upload: ${up.status} ${up.body}`);
+    const got = bench.path('got');
+    const down = await curl(web, port, `/stream?bytes=${bodyBytes}`, '-o', got, '--limit-rate', '100M');
     check(down.status === 200, `download: ${down.status} ${down.error}`);
+    check((await sha256Of(createReadStream(got))) === (await sha256Of(streamed())), 'download: other bytes');
+    rmSync(got);
     watching.isOn = false;
     await watch;
     const grown = (peak - before.rss) / 1_048_576;

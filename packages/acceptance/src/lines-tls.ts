@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Credentials, counts, curl, exchange, get, openssl, rawTls } from './clients.js';
 import type { Context, Line } from './context.js';
 import { check, run, sleep, until } from './harness.js';
+import { grpcPython } from './peers.js';
 import { OpensslCa } from './pki.js';
 
 const handshake = (port: number, ...args: readonly string[]): Promise<string> =>
@@ -164,7 +165,8 @@ export const versionsAndSessions: Line = {
 };
 
 export const rotation: Line = {
-  title: 'three rotations under load lose nothing; a triple swapped file by file never breaks a handshake',
+  title:
+    'three rotations under load lose nothing, by curl, grpcio and our clients; a triple swapped file by file never breaks a handshake',
   async run(context) {
     const { bench, fleet, web } = context;
     const short = await bench.service('orders', {
@@ -204,13 +206,71 @@ export const rotation: Line = {
         await sleep(200);
       }
     };
-    await Promise.all([load(), keepAlive(), watch()]);
+    const [, , , ours, foreign] = await Promise.all([
+      load(),
+      keepAlive(),
+      watch(),
+      ourClients(context),
+      grpcioLoad(context, short.port, 20),
+    ]);
     check(failures.length === 0, `${failures.length} of ${requests} failed: ${failures[0] ?? ''}`);
     check(serials.size >= 4, `${serials.size} serials seen`);
     const swapped = await swapTriple(context);
-    return `${requests} requests over 3 rotations, 0 failed; ${swapped} handshakes during the swap`;
+    return `${requests} requests over 3 rotations, ${ours}, ${foreign}, 0 failed; ${swapped} handshakes during the swap`;
   },
 };
+
+/** Our clients in a process, and a server, whose certificates live for 12 s: fetch, agent and gRPC. */
+async function ourClients({ bench, fleet }: Context): Promise<string> {
+  const brief = { INMESH_DEV_CA_DIR: fleet.caDir, INMESH_DEV_CA_TTL: '12s' };
+  const server = await bench.service('orders', { ...brief, INMESH_ALLOW: 'rotor' });
+  const script = new URL('rotating-client.js', import.meta.url).pathname;
+  const { stdout, stderr } = await run(process.execPath, [script, '4'], {
+    env: {
+      ...brief,
+      PATH: process.env['PATH'],
+      INMESH_SERVICE_NAME: 'rotor',
+      INMESH_LOG_LEVEL: 'error',
+      INMESH_UPSTREAM_ORDERS: `127.0.0.1:${server.port}`,
+      // What fails must be seen, not sent again.
+      INMESH_RETRIES: '0',
+    },
+    cwd: bench.dir,
+    timeoutMs: 120_000,
+  });
+  if (stdout === '') throw new Error(`our clients: ${stderr.slice(-600)}`);
+  const { calls, failures, rotations } = JSON.parse(stdout) as {
+    readonly calls: Readonly<Record<string, number>>;
+    readonly failures: readonly string[];
+    readonly rotations: number;
+  };
+  check(rotations >= 4, `our clients: ${rotations} rotations`);
+  check(failures.length === 0, `our clients: ${failures.length} failed: ${failures.slice(0, 3).join('; ')}`);
+  const shown = ['fetch', 'agent', 'grpc'].map((name) => `${calls[name] ?? 0} by ${name}`);
+  check(
+    ['fetch', 'agent', 'grpc'].every((name) => (calls[name] ?? 0) > 100),
+    `our clients: ${shown.join(', ')}`,
+  );
+  return `${shown.join(', ')} over ${rotations}`;
+}
+
+/** Unary calls of grpcio while the server's certificate rotates. @throws Skip */
+async function grpcioLoad({ web }: Context, port: number, seconds: number): Promise<string> {
+  const { python, script } = grpcPython('grpc_client.py');
+  const { stdout, stderr } = await run(
+    python,
+    [script, `localhost:${port}`, 'load', String(seconds), web.bundle, web.cert, web.key],
+    { timeoutMs: (seconds + 60) * 1000 },
+  );
+  if (stdout === '') throw new Error(`grpcio: ${stderr.slice(-600)}`);
+  const { calls, failed } = JSON.parse(stdout) as {
+    readonly calls: number;
+    readonly failed: readonly string[];
+  };
+  check(failed.length === 0, `grpcio: ${failed.length} of ${calls} failed: ${failed[0] ?? ''}`);
+  check(calls > 100, `grpcio: ${calls} calls`);
+  return `${calls} by grpcio`;
+}
 
 async function swapTriple(context: Context): Promise<number> {
   const ca = await OpensslCa.create(context.bench, 'forge.test');
