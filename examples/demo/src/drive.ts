@@ -27,7 +27,7 @@ export interface Tally {
 }
 
 /** One line of the table at the end: a caller, and what it knows of a cluster. */
-export interface HopRow {
+interface HopRow {
   readonly from: string;
   readonly to: string;
   readonly calls: number;
