@@ -19,7 +19,7 @@ export {
   resolveConfig,
 } from './resolve.js';
 export type { RouteInput } from './route-input.js';
-export type { RulesInput } from './rules-input.js';
+export type { Off, Part, RulesInput } from './rules-input.js';
 export type { Setting, SettingKey } from './setting.js';
 export { settings } from './settings.js';
 export {

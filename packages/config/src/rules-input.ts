@@ -25,7 +25,8 @@ import {
   word,
 } from './shape.js';
 
-type Part<V> = V extends readonly unknown[] | ((...args: never[]) => unknown)
+/** A value, or a part of it. */
+export type Part<V> = V extends readonly unknown[] | ((...args: never[]) => unknown)
   ? V
   : V extends object
     ? string extends keyof V
@@ -33,7 +34,8 @@ type Part<V> = V extends readonly unknown[] | ((...args: never[]) => unknown)
       : RulesInput<V>
     : V;
 
-type Off<V> = undefined extends V ? (NonNullable<V> extends boolean ? never : false) : never;
+/** `false` where a value may be left out altogether. */
+export type Off<V> = undefined extends V ? (NonNullable<V> extends boolean ? never : false) : never;
 
 /**
  * A part of rules: what is left out stays as it is; `false` turns off what can be off, such as `outlier`. Lists and

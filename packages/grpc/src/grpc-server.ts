@@ -162,19 +162,18 @@ class Attachment implements AttachedGrpcServer {
     const clean = cleanHeaders(view);
     const isPost = headers[':method'] === 'POST';
     if ('fault' in clean || !isPost) {
-      this.#options.logger.warn(
-        {
-          fault: 'fault' in clean ? clean.fault : 'a method other than POST',
-          peer: connection.peer?.id.uri,
-          code: 'INMESH_ERR_HTTP_BAD_REQUEST',
-        },
-        'request refused',
-      );
-      stream.respond({ ':status': isPost ? 400 : 405 }, { endStream: true });
-      stream.resume();
-      return;
-    }
-    this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
+      const fault = 'fault' in clean ? clean.fault : 'a method other than POST';
+      this.#refuse(stream, connection, fault, isPost ? 400 : 405);
+    } else this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
+  }
+
+  #refuse(stream: ServerHttp2Stream, { peer }: ConnectionFacts, fault: string, httpStatus: number): void {
+    this.#options.logger.warn(
+      { fault, peer: peer?.id.uri, code: 'INMESH_ERR_HTTP_BAD_REQUEST' },
+      'request refused',
+    );
+    stream.respond({ ':status': httpStatus }, { endStream: true });
+    stream.resume();
   }
 
   #begin(

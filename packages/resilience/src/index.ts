@@ -20,7 +20,13 @@ export {
 export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
 export type { EjectionCause } from './ejection.js';
-export { type AttemptResult, EndpointState, endpointKey, unknownCostMs } from './endpoint-state.js';
+export {
+  type AttemptResult,
+  EndpointState,
+  endpointKey,
+  type Tried,
+  unknownCostMs,
+} from './endpoint-state.js';
 export { markedFrom, markerHeaders, marksOf, nackHeader, noRetryHeader, type ReplyMarks } from './markers.js';
 export { failurePenaltyMs, observeLatency } from './peak-ewma.js';
 export {

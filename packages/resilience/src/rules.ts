@@ -5,6 +5,7 @@ import {
   type OutlierRules,
   type RetryRules,
   type RouteRules,
+  type SlowStartRules,
 } from '@inmesh/core';
 import { defaultRetryConditions, retryConditions } from './retry-conditions.js';
 
@@ -64,7 +65,11 @@ export const defaultClusterRules: ClusterRules = Object.freeze({
 });
 
 /** Slow start of an endpoint that comes back from an ejection, where none is configured. */
-export const recoveryRamp = Object.freeze({ windowMs: 10_000, aggression: 1, minWeightPercent: 10 });
+export const recoveryRamp: SlowStartRules = Object.freeze({
+  windowMs: 10_000,
+  aggression: 1,
+  minWeightPercent: 10,
+});
 
 function fail(what: string, value: unknown, allowed: string): never {
   throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${what} is ${String(value)}; ${allowed}`);

@@ -1,10 +1,4 @@
-import {
-  CallState,
-  type ConnectionFacts,
-  FlatHeaders,
-  type Phases,
-  parseSpiffeId,
-} from '@inmesh/core';
+import { CallState, type ConnectionFacts, FlatHeaders, type Phases, parseSpiffeId } from '@inmesh/core';
 import {
   attemptHeader,
   forbidsRetry,
