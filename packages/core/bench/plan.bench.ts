@@ -61,8 +61,19 @@ export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly 
     const used = process.cpuUsage(before);
     ns = Math.min(ns, ((used.user + used.system) * 1000) / (calls / 5));
   }
-  const heap = process.memoryUsage().heapUsed;
-  loop(100_000);
-  const bytes = Math.max(0, process.memoryUsage().heapUsed - heap) / 100_000;
+  // The least of some rounds: what the compiler and the counters themselves take is not the plan's.
+  let bytes = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 5; round++) {
+    globalThis.gc?.();
+    const heap = process.memoryUsage().heapUsed;
+    loop(100_000);
+    bytes = Math.min(bytes, Math.max(0, process.memoryUsage().heapUsed - heap) / 100_000);
+  }
   return { ns, bytes: Number.isNaN(sum) ? -1 : bytes };
+}
+
+/** One line for people: what it costs, and what it may cost. */
+export function report(): string {
+  const { ns, bytes } = measurePlan();
+  return `plan of 10 layers x 3 phases: ${ns.toFixed(0)} ns (goal 300), ${bytes.toFixed(1)} bytes (goal 0) a call`;
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createTimer, isMeshError, type Logger, MeshError, type Runtime } from '@inmesh/core';
 import type { IdentitySource } from './identity.js';
 import { IdentityHolder } from './identity-holder.js';
@@ -29,6 +29,7 @@ class FileSource extends IdentityHolder implements IdentitySource {
   readonly #timer = createTimer(() => void this.#poll());
   #applied = '';
   #complaint = '';
+  #isModeKnown = false;
   #isClosed = false;
 
   constructor(options: FileIdentityOptions) {
@@ -62,11 +63,28 @@ class FileSource extends IdentityHolder implements IdentitySource {
           { id: svid.id.uri, serial: svid.serial, notAfter: new Date(svid.notAfterMs).toISOString() },
           'identity files loaded',
         );
+        await this.#warnAboutMode();
       }
     } catch (error) {
       this.#complain(error);
     }
     if (!this.#isClosed) runtime.arm(this.#timer, this.#options.pollMs ?? 1000);
+  }
+
+  /** Only said, once: a Secret of Kubernetes has the mode 0644 by design. */
+  async #warnAboutMode(): Promise<void> {
+    const { keyFile, logger } = this.#options;
+    if (this.#isModeKnown) return;
+    this.#isModeKnown = true;
+    const mode = await stat(keyFile).then(
+      (found) => found.mode,
+      () => 0,
+    );
+    if ((mode & 0o007) === 0) return;
+    logger.warn(
+      { keyFile, mode: (mode & 0o777).toString(8) },
+      'every user of this host may read the private key',
+    );
   }
 
   #complain(cause: unknown): void {

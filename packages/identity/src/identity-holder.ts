@@ -1,4 +1,12 @@
-import { createTimer, type Logger, MeshError, type Runtime, WatchSource } from '@inmesh/core';
+import {
+  createTimer,
+  type Logger,
+  MeshError,
+  type Runtime,
+  type WatchListener,
+  WatchSource,
+  type WatchState,
+} from '@inmesh/core';
 import type { IdentityOrigin, IdentitySnapshot, TrustBundle, X509Svid } from './identity.js';
 import { checkOwnSvid } from './svid.js';
 import { proveContext } from './tls-options.js';
@@ -24,7 +32,7 @@ function hasLostAuthority(
 export class IdentityHolder extends WatchSource<IdentitySnapshot> {
   readonly #runtime: Runtime;
   readonly #origin: IdentityOrigin;
-  readonly #expiry = createTimer(() => this.#checkExpiry());
+  readonly #expiry = createTimer(() => this.#onExpiry());
   #last: IdentitySnapshot | undefined;
 
   /**
@@ -35,6 +43,21 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
     super((error) => logger.error({ error }, 'a subscriber of the identity threw'));
     this.#runtime = runtime;
     this.#origin = origin;
+  }
+
+  override get state(): WatchState<IdentitySnapshot> {
+    this.#checkExpiry();
+    return super.state;
+  }
+
+  override current(): IdentitySnapshot {
+    this.#checkExpiry();
+    return super.current();
+  }
+
+  override subscribe(listener: WatchListener<IdentitySnapshot>): () => void {
+    this.#checkExpiry();
+    return super.subscribe(listener);
   }
 
   /**
@@ -64,21 +87,28 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
     this.#runtime.disarm(this.#expiry);
   }
 
+  #onExpiry(): void {
+    this.#checkExpiry();
+    const state = super.state;
+    if (state.kind === 'ready') this.#armExpiry(state.value.svid);
+  }
+
   #armExpiry(svid: X509Svid): void {
     this.#runtime.arm(this.#expiry, Math.min(svid.notAfterMs - this.#runtime.wallMs(), longestMs));
   }
 
+  /** On use and not by the timer alone: timers are late after a suspend, and the clock may be set. */
   #checkExpiry(): void {
-    const svid = this.#last?.svid;
-    if (svid === undefined) return;
-    if (this.#runtime.wallMs() < svid.notAfterMs) this.#armExpiry(svid);
-    else {
-      this.withdraw(
-        new MeshError(
-          'INMESH_ERR_IDENTITY_GONE',
-          `the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()} and was not renewed`,
-        ),
-      );
-    }
+    const state = super.state;
+    if (state.kind !== 'ready') return;
+    const { svid } = state.value;
+    if (this.#runtime.wallMs() < svid.notAfterMs) return;
+    this.stop();
+    this.withdraw(
+      new MeshError(
+        'INMESH_ERR_IDENTITY_GONE',
+        `the certificate of ${svid.id.uri} expired at ${new Date(svid.notAfterMs).toISOString()} and was not renewed`,
+      ),
+    );
   }
 }

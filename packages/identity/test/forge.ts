@@ -27,7 +27,7 @@ export interface Forge {
 
 const isTrue = encode(0x01, Buffer.from([0xff]));
 const signatures = { sha1: oid('1.2.840.10045.4.1'), sha256: oid('1.2.840.10045.4.3.2') } as const;
-export const p256 = (): { publicKey: KeyObject; privateKey: KeyObject } =>
+const p256 = (): { publicKey: KeyObject; privateKey: KeyObject } =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' });
 export const uri = (text: string): Buffer => encode(0x86, Buffer.from(text, 'latin1'));
 export const boolean = (octet: number): Buffer => encode(0x01, Buffer.from([octet]));

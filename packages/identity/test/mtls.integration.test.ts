@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect } from 'node:tls';
 import {
   type ConnectionFacts,
   type MeshError,
@@ -19,69 +18,16 @@ import {
   createDialer,
   createFileIdentity,
   createStaticIdentity,
-  createTlsFrontEnd,
-  type StaticIdentitySource,
-  type TlsFrontEnd,
 } from '../src/index.js';
 import { createTestCa, type TestCa } from '../src/testing.js';
+import { cleanUp, cleanups, foreign, type Service, startService } from './service.js';
 
 const runtime = systemRuntime;
 const logger = silentLogger;
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-interface Service {
-  readonly server: Server;
-  readonly port: number;
-  readonly frontEnd: TlsFrontEnd;
-  readonly source: StaticIdentitySource;
-  readonly seen: ConnectionFacts[];
-}
-
-/** Greets each verified peer with its SPIFFE ID. */
-async function startService(ca: TestCa, bundles: ReadonlyMap<string, string>): Promise<Service> {
-  const { certPem, keyPem } = await ca.issue('/ns/default/sa/orders', { dnsNames: ['localhost'] });
-  const source = createStaticIdentity({ certPem, keyPem, bundles, runtime, logger });
-  const frontEnd = createTlsFrontEnd({ source, runtime, logger });
-  const seen: ConnectionFacts[] = [];
-  const greet = (socket: TLSSocket, facts: ConnectionFacts): void => {
-    seen.push(facts);
-    expect(connectionFacts(socket)).toBe(facts);
-    socket.end(`${facts.peer?.id.uri ?? 'nobody'}\n`);
-  };
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    frontEnd.accept(socket, greet);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  cleanups.push(async () => {
-    frontEnd.close();
-    await source.close();
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return { server, port: (server.address() as AddressInfo).port, frontEnd, source, seen };
-}
-
-/** A foreign TLS client: what it read, and how it ended. */
-function foreign(port: number, options: object): Promise<{ text: string; error: string }> {
-  return new Promise((resolve) => {
-    let text = '';
-    let error = '';
-    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options });
-    socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    socket.on('error', (failure: NodeJS.ErrnoException) => (error = failure.code ?? failure.message));
-    socket.on('close', () => resolve({ text, error }));
-  });
-}
-
 let ca: TestCa;
 let service: Service;
+
+afterEach(cleanUp);
 
 beforeEach(async () => {
   ca = await createTestCa('a.test');
@@ -121,13 +67,13 @@ describe('TLS front end against foreign clients', () => {
     expect(text).toBe('spiffe://a.test/ns/default/sa/web\n');
   });
 
-  it('answers a client without a certificate with the certificate-required alert', async () => {
+  it('[row 6] answers a client without a certificate with the certificate-required alert', async () => {
     const { text, error } = await foreign(service.port, {});
     expect({ text, error }).toEqual({ text: '', error: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' });
     expect(service.seen).toEqual([]);
   });
 
-  it('refuses TLS 1.2, also after a rotation', async () => {
+  it('[row 9] refuses TLS 1.2, also after a rotation', async () => {
     const client = await ca.issue('/ns/default/sa/web');
     const options = { cert: client.certPem, key: client.keyPem, maxVersion: 'TLSv1.2' };
     const before = await foreign(service.port, options);
@@ -140,7 +86,7 @@ describe('TLS front end against foreign clients', () => {
     ]);
   });
 
-  it('never resumes a saved session', async () => {
+  it('[row 5] never resumes a saved session', async () => {
     const client = await ca.issue('/ns/default/sa/web');
     const options = {
       port: service.port,
@@ -164,31 +110,35 @@ describe('TLS front end against foreign clients', () => {
   });
 
   const faults: readonly [string, Parameters<TestCa['issue']>[1]][] = [
-    ['is expired', { notAfterMs: performance.timeOrigin - 1000, notBeforeMs: performance.timeOrigin - 9000 }],
-    ['has two URI SANs', { uris: ['spiffe://a.test/ns/x/sa/a', 'spiffe://a.test/ns/x/sa/b'] }],
+    [
+      '[row 5] is expired',
+      { notAfterMs: performance.timeOrigin - 1000, notBeforeMs: performance.timeOrigin - 9000 },
+    ],
+    ['[row 3] has two URI SANs', { uris: ['spiffe://a.test/ns/x/sa/a', 'spiffe://a.test/ns/x/sa/b'] }],
     ['has no URI SAN', { uris: [], dnsNames: ['web'] }],
-    ['is a CA', { isCa: true, keyUsage: 1 }],
-    ['may sign certificates', { keyUsage: 1 | 32 }],
+    ['[row 4] is a CA', { isCa: true, keyUsage: 1 }],
+    ['[row 4] may sign certificates', { keyUsage: 1 | 32 }],
+    ['[row 4] may sign revocation lists', { keyUsage: 1 | 64 }],
     ['has no key usage', { keyUsage: 0 }],
     ['is for clients only', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] }],
     ['has a root-path SPIFFE ID', { uris: ['spiffe://a.test'] }],
     ['has an upper-case trust domain', { uris: ['spiffe://A.test/ns/x/sa/a'] }],
-    ['has another trust domain', { uris: ['spiffe://b.test/ns/x/sa/a'] }],
+    ['[row 1] has another trust domain', { uris: ['spiffe://b.test/ns/x/sa/a'] }],
   ];
-  it.each(faults)('refuses a client whose certificate %s', async (_what, fault) => {
+  it.each(faults)('refuses a client whose certificate: %s', async (_what, fault) => {
     const client = await ca.issue('/ns/default/sa/web', fault);
     const { text } = await foreign(service.port, { cert: client.certPem, key: client.keyPem });
     expect(text).toBe('');
     expect(service.seen).toEqual([]);
   });
 
-  it('refuses an identity of our trust domain from a foreign CA', async () => {
+  it('[row 1] refuses an identity of our trust domain from a foreign CA', async () => {
     const evil = await createTestCa('a.test');
     const client = await evil.issue('/ns/default/sa/web');
     expect((await foreign(service.port, { cert: client.certPem, key: client.keyPem })).text).toBe('');
   });
 
-  it('lets a federated CA vouch for its own trust domain only (threat 1)', async () => {
+  it('[row 1] lets a federated CA vouch for its own trust domain only', async () => {
     const other = await createTestCa('b.test');
     const both = await startService(
       ca,
@@ -204,7 +154,7 @@ describe('TLS front end against foreign clients', () => {
     expect([served.text, refused.text]).toEqual(['spiffe://b.test/ns/default/sa/web\n', '']);
   });
 
-  it('survives garbage and goes on serving', async () => {
+  it('[row 25] survives garbage and goes on serving', async () => {
     const { createConnection } = await import('node:net');
     const raw = createConnection({ port: service.port, host: '127.0.0.1' });
     raw.on('error', () => {});
@@ -266,7 +216,7 @@ describe('dialer', () => {
     expect(error?.message).toContain('spiffe://a.test/ns/default/sa/payments');
   });
 
-  it('refuses a server of a foreign CA', async () => {
+  it('[row 1] refuses a server of a foreign CA', async () => {
     const foreignCa = await createTestCa('a.test');
     const impostor = await startService(foreignCa, new Map([['a.test', ca.bundlePem + foreignCa.bundlePem]]));
     expect((await dial('spiffe://a.test/ns/default/sa/orders', impostor.port)).error?.code).toBe(
@@ -284,7 +234,7 @@ describe('dialer', () => {
 });
 
 describe('identity files', () => {
-  it('keeps the last good triple while files are swapped one by one', async () => {
+  it('[row 20] keeps the last good triple while files are swapped one by one', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'inmesh-'));
     cleanups.push(() => rm(dir, { recursive: true }));
     const write = (name: string, text: string): Promise<void> => writeFile(join(dir, name), text);
