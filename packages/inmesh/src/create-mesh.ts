@@ -24,6 +24,7 @@ import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
 import { Server } from './mesh-server.js';
 import { PolicyEngine } from './policy-engine.js';
+import { warnAboutRuntime } from './runtime-warnings.js';
 import { type CallDeadline, deadlineOf, type MeshStats, reportClusters } from './stats.js';
 import { createStderrLogger } from './stderr-logger.js';
 import { buildTraffic, type Traffic } from './traffic.js';
@@ -64,6 +65,9 @@ class InProcessMesh implements Mesh {
       onUnreachable: (cluster) => traffic.sources.get(cluster)?.refresh(),
     });
     this.#router = new Router(() => this.#snapshot(), this.#clusters, runtime);
+    parts.policies.onChange(() => {
+      this.#current = undefined;
+    });
     this.#dialer = createDialer({
       source,
       runtime,
@@ -160,7 +164,7 @@ class InProcessMesh implements Mesh {
   readonly #snapshot = (): Snapshot => {
     const { config, workload, policies, traffic } = this.#parts;
     this.#current ??= Object.freeze({
-      version: 1,
+      version: ++this.#version,
       workload,
       mtls: config.values.mtls,
       clusters: traffic.clusters,
@@ -170,6 +174,7 @@ class InProcessMesh implements Mesh {
     return this.#current;
   };
   #current: Snapshot | undefined;
+  #version = 0;
 
   #httpClient(): HttpClient {
     this.#checkOpen();
@@ -249,6 +254,7 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
     trustDomain: values.trustDomain,
     labels: values.labels,
   });
+  warnAboutRuntime(logger, env, process.execArgv, process.version, runtime.wallMs());
   const source = createIdentitySource({ config: values, svid, env, runtime, logger });
   let policies: PolicyEngine | undefined;
   let traffic: Traffic | undefined;
