@@ -27,6 +27,8 @@ export interface Certificate {
   readonly der: Buffer;
   /** Serial number, lower-case hex without leading zeros. */
   readonly serial: string;
+  /** Object identifier of the algorithm that it is signed with. */
+  readonly signatureAlgorithm: string;
   /** Subject, DER. */
   readonly subject: Buffer;
   /** Issuer, DER. */
@@ -186,6 +188,7 @@ export function parseCertificate(der: Buffer): Certificate {
   return {
     der,
     serial,
+    signatureAlgorithm: readOid(new DerReader(algorithm.content).next(0x06)),
     subject,
     issuer,
     spki,
@@ -199,13 +202,23 @@ export function parseCertificate(der: Buffer): Certificate {
   };
 }
 
+/** MD5 and SHA-1 with RSA, SHA-1 with RSA under its old name, with DSA, with ECDSA: others can be made to match. */
+const brokenSignatures = new Set([
+  '1.2.840.113549.1.1.4',
+  '1.2.840.113549.1.1.5',
+  '1.3.14.3.2.29',
+  '1.2.840.10040.4.3',
+  '1.2.840.10045.4.1',
+]);
+
 const serverAuth = '1.3.6.1.5.5.7.3.1';
 const clientAuth = '1.3.6.1.5.5.7.3.2';
 
 /**
  * Applies the rules for a leaf and returns its identity: exactly one URI SAN that is a SPIFFE ID with a path, not
  * a CA, critical key usage with digitalSignature and without keyCertSign and cRLSign, and where there is an
- * extended key usage, both serverAuth and clientAuth. X509-SVID §2, §4, §5.2.
+ * extended key usage, both serverAuth and clientAuth. X509-SVID §2, §4, §5.2. And not signed with MD5 or SHA-1, which
+ * OpenSSL refuses on Node 20 only.
  *
  * @throws MeshError `INMESH_ERR_CERTIFICATE_INVALID` naming the rule.
  */
@@ -224,6 +237,7 @@ export function checkLeaf(certificate: Certificate): SpiffeId {
       { cause: error },
     );
   }
+  if (brokenSignatures.has(certificate.signatureAlgorithm)) throw broken('it is signed with MD5 or SHA-1');
   if (id.path === '') throw broken('a leaf needs a SPIFFE ID with a path');
   if (certificate.isCa) throw broken('a leaf must not be a CA');
   const usage = certificate.keyUsage;

@@ -21,9 +21,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+const smallKey = generateKeyPairSync('rsa', { modulusLength: 512 });
+/** SHA-1 is refused by the leaf rules, the key by OpenSSL, on every line of Node. */
+const reason = /signed with MD5 or SHA-1|OpenSSL refuses the certificate of spiffe:\/\/a\.test.*too small/;
 const refused: readonly [string, Parts][] = [
   ['a leaf signed with SHA-1', { hash: 'sha1' }],
-  ['an RSA key of 512 bits', { key: generateKeyPairSync('rsa', { modulusLength: 512 }) }],
+  ['an RSA key of 512 bits', { key: smallKey }],
 ];
 
 const bundles = new Map([['a.test', forge.bundlePem]]);
@@ -69,11 +72,11 @@ function until(source: IdentitySource, passes: (state: IdentitySource['state']) 
   });
 }
 
-describe('an identity that OpenSSL refuses', () => {
+describe('a weak identity', () => {
   it.each(refused)('[row 14] is refused in code with its reason: %s', (_what, parts) => {
     const make = (): unknown => createStaticIdentity({ ...forge.issue(parts), bundles, runtime, logger });
     expect(make).toThrow(expect.objectContaining({ code: 'INMESH_ERR_CERTIFICATE_INVALID' }));
-    expect(make).toThrow(/spiffe:\/\/a\.test\/ns\/default\/sa\/web.*too (?:weak|small)/);
+    expect(make).toThrow(reason);
   });
 
   it.each(refused)('[row 14] leaves the last good one in files: %s', async (_what, parts) => {
@@ -84,7 +87,7 @@ describe('an identity that OpenSSL refuses', () => {
     await write(good);
     const { svid } = await source.ready();
     await write(forge.issue(parts));
-    await until(source, (state) => state.kind === 'ready' && /too (?:weak|small)/.test(String(state.error)));
+    await until(source, (state) => state.kind === 'ready' && reason.test(String(state.error)));
     expect(source.current().svid.fingerprint).toBe(svid.fingerprint);
     await write(forge.issue());
     await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
@@ -92,8 +95,8 @@ describe('an identity that OpenSSL refuses', () => {
 
   it('[row 14] is told as the reason for waiting at start', async () => {
     const { source, write } = await startFiles();
-    await write(forge.issue({ hash: 'sha1' }));
-    await until(source, (state) => state.kind === 'pending' && /too weak/.test(String(state.error)));
+    await write(forge.issue({ key: smallKey }));
+    await until(source, (state) => state.kind === 'pending' && reason.test(String(state.error)));
     const { error } = source.state;
     expect(isMeshError(error) && error.code).toBe('INMESH_ERR_IDENTITY_FILES');
     await write(forge.issue());

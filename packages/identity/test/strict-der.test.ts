@@ -60,4 +60,7 @@ describe('strict DER of a certificate', () => {
   it.each(refused)('[row 3] refuses %s', (_what, parts) =>
     expect(() => read(parts)).toThrow(expect.objectContaining({ code: 'INMESH_ERR_CERTIFICATE_INVALID' })),
   );
+
+  it('[row 4] refuses a leaf that is signed with SHA-1, on every line of Node', () =>
+    expect(() => read({ hash: 'sha1' })).toThrow(/MD5 or SHA-1/));
 });
