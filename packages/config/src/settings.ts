@@ -133,7 +133,7 @@ export const settings = Object.freeze([
     'MAX_HANDSHAKES',
     integer(1, 100_000),
     256,
-    'TLS handshakes of one listener under way; further connections are cut.',
+    'TLS handshakes of one listener under way; beyond it the oldest gives way.',
   ),
   setting(
     'poolSize',
