@@ -27,7 +27,7 @@ export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';
 export { type LogFields, type Logger, silentLogger } from './logger.js';
 export { assertStrictHttpParser, hasNodeFlag } from './node-flags.js';
-export { type ConnectionFacts, type PeerIdentity, plainIp } from './peer.js';
+export { type ConnectionFacts, type PeerIdentity, plainIp, unknownConnection } from './peer.js';
 export { checkOrder, compile, insertLayers, type LayerFault, type Plan, type PlanRun } from './plan.js';
 export type {
   AuthorizationPolicy,

@@ -40,3 +40,14 @@ export function plainIp(address: string): string {
     ? bare.slice(7)
     : bare;
 }
+
+/** What is known of the connection of an outbound call before one is picked: nothing. */
+export const unknownConnection: ConnectionFacts = Object.freeze({
+  peer: undefined,
+  isEncrypted: false,
+  remoteIp: '',
+  remotePort: 0,
+  localIp: '',
+  localPort: 0,
+  sni: '',
+});

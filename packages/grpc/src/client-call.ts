@@ -1,7 +1,6 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import {
   CallState,
-  type ConnectionFacts,
   grpcStatusNumber,
   type Halt,
   MeshError,
@@ -9,20 +8,11 @@ import {
   type PlanRun,
   type StatusCode,
   statusFromGrpcNumber,
+  unknownConnection,
 } from '@inmesh/core';
 import type { CallOrigin } from './call-origin.js';
 import { detailsOf, statusOfAnswer, statusOfError } from './call-status.js';
 import { MetadataHeaders } from './metadata-headers.js';
-
-const noConnection: ConnectionFacts = Object.freeze({
-  peer: undefined,
-  isEncrypted: false,
-  remoteIp: '',
-  remotePort: 0,
-  localIp: '',
-  localPort: 0,
-  sni: '',
-});
 
 /** What a {@link ClientCall} is made of. */
 export interface ClientCallParts {
@@ -55,7 +45,7 @@ export class ClientCall implements PlanRun {
     this.#call = new CallState({
       side: 'client',
       protocol: 'grpc',
-      facts: { method: 'POST', path, authority: cluster, connection: noConnection },
+      facts: { method: 'POST', path, authority: cluster, connection: unknownConnection },
       headers: new MetadataHeaders(metadata),
       cluster,
       parent: origin?.parent,

@@ -2,7 +2,6 @@ import type { Duplex } from 'node:stream';
 import {
   type Call,
   CallState,
-  type ConnectionFacts,
   createTimer,
   FlatHeaders,
   type Halt,
@@ -13,6 +12,7 @@ import {
   type PlanRun,
   type Runtime,
   statusFromHttp,
+  unknownConnection,
 } from '@inmesh/core';
 import {
   CallDriver,
@@ -35,17 +35,6 @@ import type { RawReply } from './raw-reply.js';
 
 /** How long a reply that nobody wants may take, in milliseconds, before its connection is given up instead. */
 const maxDrainMs = 1000;
-
-/** Nothing is known about a connection before one is picked. */
-const noConnection: ConnectionFacts = Object.freeze({
-  peer: undefined,
-  isEncrypted: false,
-  remoteIp: '',
-  remotePort: 0,
-  localIp: '',
-  localPort: 0,
-  sni: '',
-});
 
 /** What an exchange needs besides its request. */
 export interface ExchangeParts {
@@ -97,7 +86,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
         method: request.method,
         path: request.path,
         authority: request.authority,
-        connection: noConnection,
+        connection: unknownConnection,
       },
       headers: request.headers,
       cluster: parts.name,

@@ -1,0 +1,74 @@
+import { MeshError } from '@inmesh/core';
+import type { ClusterState, EndpointState } from '@inmesh/resilience';
+import { ConnectionPool, type PoolOptions } from './connection-pool.js';
+
+/** The pools of one cluster under one identity. */
+interface ClusterPools {
+  readonly identity: string;
+  readonly pools: Map<EndpointState, ConnectionPool>;
+  readonly stopWatching: () => void;
+}
+
+/** Connections of every cluster, by endpoint and identity. */
+export class Pools {
+  readonly #options: PoolOptions;
+  readonly #clusters = new Map<ClusterState, ClusterPools>();
+  #isClosed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /** @throws MeshError `INMESH_ERR_CLOSED`, `INMESH_ERR_IDENTITY_GONE` */
+  of(cluster: ClusterState, endpoint: EndpointState): ConnectionPool {
+    if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
+    const { svid, trustEpoch } = this.#options.source.current();
+    const identity = `${svid.id.uri} ${trustEpoch}`;
+    let entry = this.#clusters.get(cluster);
+    if (entry === undefined || entry.identity !== identity) {
+      // Under another identity or with a root removed, old connections serve no new call.
+      if (entry !== undefined) this.#retire(entry);
+      entry = this.#watch(cluster, identity);
+      this.#clusters.set(cluster, entry);
+    }
+    let pool = entry.pools.get(endpoint);
+    if (pool === undefined) {
+      pool = new ConnectionPool(this.#options, cluster, endpoint);
+      entry.pools.set(endpoint, pool);
+    }
+    return pool;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#takeAll().map((pool) => pool.close()));
+  }
+
+  async destroy(error: Error): Promise<void> {
+    await Promise.all(this.#takeAll().map((pool) => pool.destroy(error)));
+  }
+
+  #watch(cluster: ClusterState, identity: string): ClusterPools {
+    const pools = new Map<EndpointState, ConnectionPool>();
+    const stopWatching = cluster.onChange(() => {
+      for (const [endpoint, pool] of pools) {
+        if (!endpoint.isGone) continue;
+        pools.delete(endpoint);
+        pool.close().catch(() => {});
+      }
+    });
+    return { identity, pools, stopWatching };
+  }
+
+  #retire({ pools, stopWatching }: ClusterPools): void {
+    stopWatching();
+    for (const pool of pools.values()) pool.close().catch(() => {});
+  }
+
+  #takeAll(): readonly ConnectionPool[] {
+    this.#isClosed = true;
+    const all = [...this.#clusters.values()];
+    this.#clusters.clear();
+    for (const { stopWatching } of all) stopWatching();
+    return all.flatMap(({ pools }) => [...pools.values()]);
+  }
+}
