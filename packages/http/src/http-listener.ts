@@ -13,6 +13,9 @@ const http2Names = new Set(['h2', 'istio-h2']);
 /** How often node:http looks for requests that take too long; its default of 30 s would be the real timeout. */
 const checkIntervalMs = 500;
 
+/** Where the server has none: that of node:http. */
+const defaultHeadersTimeoutMs = 60_000;
+
 type ConnectionListener = (this: Server, socket: Socket) => void;
 
 class Listener implements HttpListener {
@@ -38,6 +41,11 @@ class Listener implements HttpListener {
     this.#gate = new RequestGate(options);
     this.#http2 = new Http2FrontEnd(
       options.http2 ? (request, response) => this.#gate.onHttp2Request(request, response) : undefined,
+      {
+        headersTimeoutMs: limits.headersTimeoutMs ?? (server.headersTimeout || defaultHeadersTimeoutMs),
+        idleTimeoutMs: limits.http2IdleTimeoutMs ?? 3_600_000,
+      },
+      runtime,
       logger,
     );
     server.maxConnections = limits.maxConnections ?? 10_000;
