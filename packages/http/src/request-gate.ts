@@ -173,14 +173,11 @@ export class RequestGate {
 
   /** Plaintext where the mode is strict: a probe, or nothing at all. */
   #onUnknownConnection(request: AnyRequest, run: () => void): void {
-    const target = this.#options.normalize(request.url ?? '');
-    if (
-      request.method === 'GET' &&
-      target !== undefined &&
-      target === request.url &&
-      this.#probePaths.has(target)
-    )
-      run();
+    const { method, url = '' } = request;
+    const isProbe = (method === 'GET' || method === 'HEAD') && this.#probePaths.has(url);
+    // As clean as every request: it still reaches the application.
+    const clean = isProbe ? this.#clean(request) : undefined;
+    if (clean !== undefined && !('fault' in clean) && clean.target === url) run();
     else request.socket.destroy();
   }
 
