@@ -193,6 +193,7 @@ export class RequestGate {
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
     if (target.target !== request.url) request.url = target.target;
+    headers.target = target.target;
     return { ...target, headers };
   }
 

@@ -179,6 +179,25 @@ describe('edges of the listener', () => {
     expect(await send('GET http://b/livez HTTP/1.1\r\nHost: b')).toBe('');
   });
 
+  it('shows policies :path with its query, normalized, over both protocols', async () => {
+    const seen: unknown[] = [];
+    const layer: Layer = {
+      role: 'see',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({
+        request: ({ headers }: Call) => void seen.push(headers.get(':path'), headers.all(':path')),
+      }),
+    };
+    const handler: Handler = (_request, response) => response.end();
+    const { port } = await mesh.serve(handler, { http2: true, layers: [layer] });
+    await mesh.exchange(port, 'GET http://a//x/../y?q=1#f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    const stream = (await session(port)).request({ ':path': '//x/../y?q=1' });
+    stream.resume();
+    await once(stream, 'close');
+    expect(seen).toEqual(['/y?q=1', ['/y?q=1'], '/y?q=1', ['/y?q=1']]);
+  });
+
   it.each([
     ['an upgrade', upgrade('/ws')],
     ['a CONNECT', connectTunnel],
