@@ -50,6 +50,8 @@ const conditionChecks: Readonly<Record<string, Check>> = {
   'destination.port': port,
   'connection.sni': anyText,
 };
+/** Those that HTTP/1.1 has as well, by another name. */
+const pseudoHeaders: ReadonlySet<string> = new Set([':authority', ':method', ':path']);
 /** Keys that Istio knows and we do not enforce yet. */
 const unbuilt =
   /^(?:remote\.ip|request\.auth\.(?:principal|audiences|presenter|claims(?:\[[^\]]+\])+)|experimental\..*)$/;
@@ -100,7 +102,10 @@ class Checker {
 
   condition(condition: PolicyCondition): void {
     const { key, values, notValues } = condition;
-    const check = headerOf(key) === undefined ? conditionChecks[key] : anyText;
+    const header = headerOf(key);
+    if (header?.startsWith(':') && !pseudoHeaders.has(header))
+      throw policyUnsupported(this.#origin, this.#policy, key);
+    const check = header === undefined ? conditionChecks[key] : anyText;
     if (check === undefined) {
       if (unbuilt.test(key)) throw policyUnsupported(this.#origin, this.#policy, key);
       this.fail(`"${key}" is no key of "when"`);

@@ -26,15 +26,20 @@ function findIn(clauses: readonly Clause[] | undefined, input: TestInput): Claus
 /** Finds a clause that matches, looking only at those that can. */
 export class ClauseIndex {
   readonly #all: readonly Clause[];
+  readonly #isFolded: boolean;
   readonly #paths: Bucket = new Map();
   readonly #segments: Bucket = new Map();
   readonly #principals: Bucket = new Map();
   readonly #namespaces: Bucket = new Map();
   readonly #rest: Clause[] = [];
 
-  /** @param clauses - In order of policies and rules. */
-  constructor(clauses: readonly Clause[]) {
+  /**
+   * @param clauses - In order of policies and rules.
+   * @param isFolded - Whether they are filed under folded paths.
+   */
+  constructor(clauses: readonly Clause[], isFolded: boolean) {
     this.#all = clauses;
+    this.#isFolded = isFolded;
     if (clauses.length <= linearLimit) return;
     for (const clause of clauses) {
       const { paths, segments, principals, namespaces } = clause.keys;
@@ -51,15 +56,24 @@ export class ClauseIndex {
     return this.#all.length;
   }
 
-  /** A clause that matches. `key` is the path as clauses of this index file it. */
-  find(input: TestInput, key: string): Clause | undefined {
+  /** A clause that matches. */
+  find(input: TestInput): Clause | undefined {
     if (this.#all.length <= linearLimit) return findIn(this.#all, input);
-    return (
-      findIn(this.#paths.get(key), input) ??
-      findIn(this.#segments.get(firstSegment(key)), input) ??
-      this.#findByPeer(input) ??
-      findIn(this.#rest, input)
-    );
+    return this.#findByPath(input) ?? this.#findByPeer(input) ?? findIn(this.#rest, input);
+  }
+
+  #findByPath(input: TestInput): Clause | undefined {
+    if (!this.#isFolded) return this.#findByKey(input, input.path);
+    const { keys } = input.spellings();
+    for (let i = 0; i < keys.length; i++) {
+      const found = this.#findByKey(input, keys[i] ?? '');
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #findByKey(input: TestInput, key: string): Clause | undefined {
+    return findIn(this.#paths.get(key), input) ?? findIn(this.#segments.get(firstSegment(key)), input);
   }
 
   #findByPeer(input: TestInput): Clause | undefined {

@@ -1,8 +1,8 @@
 import type { AuthorizationPolicy, Origin, PolicyOperation, PolicyRule, PolicySource } from '@inmesh/core';
 import { conditionTests } from './condition-tests.js';
-import { foldPath, type RouterEquivalence, stripSlash } from './equivalence.js';
+import { foldLiteral, type RouterEquivalence, spellingKey } from './equivalence.js';
 import { operationTests } from './operation-tests.js';
-import { isTemplate } from './path-template.js';
+import { fixedHead, isExactPath } from './path-pattern.js';
 import { expandPrincipals } from './principals.js';
 import { type SourceScope, sourceTests } from './source-tests.js';
 import { patternKind } from './string-match.js';
@@ -52,36 +52,28 @@ export function firstSegment(path: string): string {
   return end === -1 ? path.slice(1) : path.slice(1, end);
 }
 
-/** First segment of every path that `pattern` matches; `undefined` if they differ. */
-function segmentOf(pattern: string): string | undefined {
-  const operator = isTemplate(pattern) ? pattern.indexOf('{') : pattern.indexOf('*');
-  const fixed =
-    patternKind(pattern) === 'exact' && !isTemplate(pattern)
-      ? `${pattern}/`
-      : pattern.slice(0, Math.max(0, operator));
-  if (!fixed.startsWith('/')) return undefined;
-  const end = fixed.indexOf('/', 1);
-  return end === -1 ? undefined : fixed.slice(1, end);
-}
-
 function allExact(patterns: readonly string[] | undefined): readonly string[] | undefined {
   return patterns?.every((pattern) => patternKind(pattern) === 'exact') ? patterns : undefined;
 }
 
+/** First segment of every path that begins with `head`; `undefined` if they differ. */
+function segmentOf(head: string): string | undefined {
+  return head.startsWith('/') && head.includes('/', 1) ? firstSegment(head) : undefined;
+}
+
+/** @param spell - Every spelling that a literal of a path is looked up with. */
 function pathKeys(
   paths: readonly string[] | undefined,
-  fold: (path: string) => readonly string[],
+  spell: (literal: string) => readonly string[],
+  keyOf: (path: string) => string,
 ): Pick<ClauseKeys, 'paths' | 'segments'> {
   if (paths === undefined) return { paths: undefined, segments: undefined };
-  if (paths.every((path) => patternKind(path) === 'exact' && !isTemplate(path)))
-    return { paths: [...new Set(paths.flatMap(fold))], segments: undefined };
-  const segments = paths.map((path) => segmentOf(path));
-  if (segments.includes(undefined)) return { paths: undefined, segments: undefined };
+  if (paths.every(isExactPath))
+    return { paths: [...new Set(paths.flatMap(spell).map(keyOf))], segments: undefined };
+  const segments = new Set(paths.map(fixedHead).flatMap(spell).map(segmentOf));
   return {
     paths: undefined,
-    segments: [
-      ...new Set(segments.flatMap((segment) => fold(`/${segment ?? ''}`).map((path) => path.slice(1)))),
-    ],
+    segments: segments.has(undefined) ? undefined : [...segments].filter((segment) => segment !== undefined),
   };
 }
 
@@ -99,19 +91,15 @@ function compileClause(
     ...(operation === undefined ? [] : operationTests(operation, policy.action, router)),
     ...(rule.when ?? []).flatMap((condition) => conditionTests(condition, scope)),
   ];
-  // A literal is filed under each spelling that a request for it is looked up with.
-  const fold = (path: string): readonly string[] =>
-    policy.action === 'DENY'
-      ? [false, router.cutsAtSemicolon].map((cutsAtSemicolon) =>
-          stripIf(foldPath(path, { ...router, cutsAtSemicolon }), router),
-        )
-      : [path];
+  const isDeny = policy.action === 'DENY';
+  const spell = (literal: string): readonly string[] => (isDeny ? foldLiteral(literal, router) : [literal]);
+  const keyOf = (path: string): string => (isDeny ? spellingKey(path, router) : path);
   const principals = allExact(source?.principals);
   const namespaces = source?.namespaces?.every((one) => !one.includes('*')) ? source.namespaces : undefined;
   return {
     decision,
     keys: {
-      ...pathKeys(operation?.paths, fold),
+      ...pathKeys(operation?.paths, spell, keyOf),
       principals: principals && expandPrincipals(principals, scope.trustDomain, scope.aliases),
       namespaces,
     },
@@ -120,11 +108,6 @@ function compileClause(
       return true;
     },
   };
-}
-
-/** Strips trailing slashes where the router ignores them. */
-export function stripIf(path: string, router: RouterEquivalence): string {
-  return router.ignoresTrailingSlash ? stripSlash(path) : path;
 }
 
 /** Compiles a policy that was checked. */

@@ -1,6 +1,6 @@
 import type { PolicyCondition } from '@inmesh/core';
 import { matchBlocks, parseAddress } from './ip-blocks.js';
-import { portTest } from './operation-tests.js';
+import { hostTest, portTest } from './operation-tests.js';
 import {
   accountTest,
   namespaceTest,
@@ -20,17 +20,15 @@ export function headerOf(key: string): string | undefined {
 }
 
 function headerTest(name: string, patterns: readonly string[]): Test {
-  if (name === ':authority' || name === 'host') {
-    const match = matchPatterns(patterns);
-    return ({ facts }) => match(facts.authority);
-  }
+  if (name === ':authority' || name === 'host') return hostTest(patterns);
   if (name === ':method') {
     const match = matchPatterns(patterns);
     return ({ facts }) => match(facts.method);
   }
   if (name === ':path') {
+    // With its query, as in Envoy: adapters have it among the headers. Who has none has no query either.
     const match = matchPatterns(patterns);
-    return ({ path }) => match(path);
+    return ({ path, headers }) => match(headers.get(':path') ?? path);
   }
   // Each field line for itself: joined values would let a caller hide one (CVE-2026-26308). `*` is presence.
   const match = matchPatterns(patterns, (pattern) => (pattern === '*' ? () => true : matchPattern(pattern)));

@@ -1,12 +1,17 @@
-import type { PolicyAction, PolicyOperation } from '@inmesh/core';
-import { foldPath, isFolding, type RouterEquivalence, stripSlash } from './equivalence.js';
-import { isTemplate, matchTemplate } from './path-template.js';
-import { anyOf, matchPattern, matchPatterns, patternKind, type StringMatch } from './string-match.js';
+import { cleanAuthority, type PolicyAction, type PolicyOperation } from '@inmesh/core';
+import type { RouterEquivalence } from './equivalence.js';
+import { pathTest } from './path-pattern.js';
+import { matchPatterns } from './string-match.js';
 import { not, type Test } from './test-input.js';
 
+/** As authorities of requests are cleaned; what stands before a final `*` is a part of one. */
+function cleanPattern(pattern: string): string {
+  return pattern.endsWith('*') ? pattern.toLowerCase() : cleanAuthority(pattern);
+}
+
 /** Requests by authority, in any case; the port is part of it. */
-function hostTest(patterns: readonly string[]): Test {
-  const match = matchPatterns(patterns.map((pattern) => pattern.toLowerCase()));
+export function hostTest(patterns: readonly string[]): Test {
+  const match = matchPatterns(patterns.map(cleanPattern));
   return ({ facts }) => match(facts.authority);
 }
 
@@ -20,40 +25,6 @@ export function portTest(ports: readonly string[]): Test {
 function methodTest(patterns: readonly string[]): Test {
   const match = matchPatterns(patterns);
   return ({ facts }) => match(facts.method);
-}
-
-function matchPath(pattern: string): StringMatch {
-  return isTemplate(pattern) ? matchTemplate(pattern) : matchPattern(pattern);
-}
-
-/** Requests by path as it stands. */
-function exactPathTest(patterns: readonly string[]): Test {
-  const match = patterns.some(isTemplate) ? anyOf(patterns.map(matchPath)) : matchPatterns(patterns);
-  return ({ path }) => match(path);
-}
-
-/** Folds a policy literal; the operators of templates survive lower-casing and decoding. */
-function foldPattern(pattern: string, router: RouterEquivalence): readonly string[] {
-  const folded = foldPath(pattern, { ...router, cutsAtSemicolon: false });
-  if (!router.ignoresTrailingSlash) return [folded];
-  if (isTemplate(pattern)) return [folded, stripSlash(folded)];
-  const kind = patternKind(pattern);
-  if (kind === 'exact') return [stripSlash(folded)];
-  return kind === 'suffix' ? [folded, `*${stripSlash(folded.slice(1))}`] : [folded];
-}
-
-/** Requests by path in every spelling that the router takes for the same route. Only ever widens. */
-function foldedPathTest(patterns: readonly string[], router: RouterEquivalence): Test {
-  const match = anyOf(
-    [...new Set(patterns.flatMap((pattern) => foldPattern(pattern, router)))].map(matchPath),
-  );
-  const exact = anyOf(patterns.map(matchPath));
-  return (input) => match(input.stripped) || match(input.folded) || exact(input.path);
-}
-
-/** Requests by path. Where a match takes something away from the caller, every spelling of the router counts. */
-function pathTest(patterns: readonly string[], isRestricting: boolean, router: RouterEquivalence): Test {
-  return isRestricting && isFolding(router) ? foldedPathTest(patterns, router) : exactPathTest(patterns);
 }
 
 /** Every condition of one operation, cheapest first. */

@@ -28,41 +28,72 @@ export function templateFault(pattern: string): string | undefined {
   return undefined;
 }
 
-function runEnd(path: string, start: number, includesSlash: boolean, limit: number): number {
+type RunEnd = (path: string, start: number, includesSlash: boolean, limit: number) => number;
+
+const runEnd: RunEnd = (path, start, includesSlash, limit) => {
   let i = start;
   for (; i < limit; i++) {
     const code = path.charCodeAt(i);
     if (code === 47 ? !includesSlash : code > 127 || segmentChars[code] === 0) break;
   }
   return i;
+};
+
+/** Whatever stands in a decoded path: what Envoy does not let `{*}` stand for may be an escape of what it does. */
+const looseRunEnd: RunEnd = (path, start, includesSlash, limit) => {
+  if (includesSlash) return limit;
+  const slash = path.indexOf('/', start);
+  return slash === -1 || slash > limit ? limit : slash;
+};
+
+/** The texts between the operators. */
+export function templateLiterals(pattern: string): readonly string[] {
+  return pattern.split(/\{\*\*?\}/);
+}
+
+/** Where one of `texts` that stands at `place` ends; -1 if none does. */
+function skip(path: string, texts: readonly string[], place: number): number {
+  for (let i = 0; i < texts.length; i++) {
+    const text = texts[i] ?? '';
+    if (path.startsWith(text, place)) return place + text.length;
+  }
+  return -1;
 }
 
 /** Matches literals and `{*}` from `start`; returns where they end, or -1. */
-function matchHead(path: string, parts: readonly string[]): number {
+function matchHead(path: string, parts: readonly (readonly string[])[], findEnd: RunEnd): number {
   let place = 0;
   for (let i = 0; i < parts.length; i++) {
-    const part = parts[i] ?? '';
     if (i > 0) {
-      const end = runEnd(path, place, false, path.length);
+      const end = findEnd(path, place, false, path.length);
       if (end === place) return -1;
       place = end;
     }
-    if (!path.startsWith(part, place)) return -1;
-    place += part.length;
+    place = skip(path, parts[i] ?? [], place);
+    if (place === -1) return -1;
   }
   return place;
 }
 
-/** Compiles a template; `{*}` is one segment, `{**}` any number of them, also none. Anchored at both ends. */
-export function matchTemplate(pattern: string): StringMatch {
-  const [head = '', tail] = pattern.split('{**}');
-  const parts = head.split('{*}');
-  if (tail === undefined) return (path) => matchHead(path, parts) === path.length;
+/**
+ * Compiles a template; `{*}` is one segment, `{**}` any number of them, also none. Anchored at both ends.
+ *
+ * @param spell - Spellings of a literal, for decoded paths; then operators stand for any character as well.
+ */
+export function matchTemplate(pattern: string, spell?: (literal: string) => readonly string[]): StringMatch {
+  const findEnd = spell === undefined ? runEnd : looseRunEnd;
+  const literals = templateLiterals(pattern).map((literal) => spell?.(literal) ?? [literal]);
+  if (!pattern.includes('{**}')) return (path) => matchHead(path, literals, findEnd) === path.length;
+  const parts = literals.slice(0, -1);
+  const tails = literals.at(-1) ?? [];
   return (path) => {
-    const start = matchHead(path, parts);
-    const limit = path.length - tail.length;
-    return (
-      start !== -1 && limit >= start && path.endsWith(tail) && runEnd(path, start, true, limit) === limit
-    );
+    const start = matchHead(path, parts, findEnd);
+    if (start === -1) return false;
+    for (let i = 0; i < tails.length; i++) {
+      const tail = tails[i] ?? '';
+      const limit = path.length - tail.length;
+      if (limit >= start && path.endsWith(tail) && findEnd(path, start, true, limit) === limit) return true;
+    }
+    return false;
   };
 }

@@ -1,8 +1,8 @@
 import type { AuthorizationPolicy, Headers, RequestFacts, Workload } from '@inmesh/core';
 import { checkPolicy } from './check-policy.js';
-import { compileClauses, type Decision, stripIf } from './clause.js';
+import { compileClauses, type Decision } from './clause.js';
 import { ClauseIndex } from './clause-index.js';
-import { exactRouter, foldPath, isFolding, type RouterEquivalence } from './equivalence.js';
+import { exactRouter, isFolding, type RouterEquivalence } from './equivalence.js';
 import { originText } from './policy-fault.js';
 import { TestInput } from './test-input.js';
 
@@ -65,12 +65,10 @@ function unmatched(allow: readonly AuthorizationPolicy[], defaultAction: 'allow'
 class CompiledPolicies implements PolicySet {
   readonly warnings: readonly string[];
   readonly size: number;
-  readonly #router: RouterEquivalence;
-  readonly #isFolding: boolean;
   readonly #deny: ClauseIndex;
   readonly #allow: ClauseIndex;
   readonly #otherwise: Decision;
-  readonly #input = new TestInput();
+  readonly #input: TestInput;
 
   constructor(policies: readonly AuthorizationPolicy[], workload: Workload, options: PolicySetOptions) {
     const {
@@ -90,11 +88,11 @@ class CompiledPolicies implements PolicySet {
         applied
           .filter((policy) => policy.action === action)
           .flatMap((policy) => compileClauses(policy, trust, equivalence)),
+        action === 'DENY' && isFolding(equivalence),
       );
     this.#deny = clauses('DENY');
     this.#allow = clauses('ALLOW');
-    this.#router = equivalence;
-    this.#isFolding = isFolding(equivalence);
+    this.#input = new TestInput(equivalence);
     this.size = this.#deny.size + this.#allow.size;
     this.#otherwise = unmatched(
       applied.filter((policy) => policy.action === 'ALLOW'),
@@ -113,16 +111,8 @@ class CompiledPolicies implements PolicySet {
   decide(facts: RequestFacts, headers: Headers): Decision {
     const input = this.#input;
     input.fill(facts, headers);
-    if (this.#deny.size > 0) {
-      input.folded = this.#isFolding ? foldPath(input.path, this.#router) : input.path;
-      input.stripped = this.#isFolding ? stripIf(input.folded, this.#router) : input.path;
-      const denied = this.#deny.find(input, input.stripped);
-      if (denied !== undefined) return denied.decision;
-    } else if (this.#isFolding) {
-      input.folded = foldPath(input.path, this.#router);
-      input.stripped = stripIf(input.folded, this.#router);
-    }
-    return this.#allow.find(input, input.path)?.decision ?? this.#otherwise;
+    const denied = this.#deny.size === 0 ? undefined : this.#deny.find(input);
+    return (denied ?? this.#allow.find(input))?.decision ?? this.#otherwise;
   }
 }
 

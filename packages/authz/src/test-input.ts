@@ -1,4 +1,5 @@
 import { type ConnectionFacts, FlatHeaders, type Headers, type RequestFacts } from '@inmesh/core';
+import { addSpellings, type RouterEquivalence, type Spellings } from './equivalence.js';
 import { type Address, parseAddress } from './ip-blocks.js';
 import { type PeerView, peerView } from './peer-view.js';
 
@@ -26,11 +27,15 @@ export class TestInput {
   headers: Headers = noHeaders;
   /** Path as it stands. */
   path = '';
-  /** Path folded for the router, with its trailing slash. */
-  folded = '';
-  /** Path folded for the router, without trailing slashes. */
-  stripped = '';
   peer: PeerView | undefined;
+  readonly #router: RouterEquivalence;
+  readonly #spellings: Spellings = { paths: [], keys: [] };
+  #isSpelled = false;
+
+  /** @param router - Of the application. */
+  constructor(router: RouterEquivalence) {
+    this.#router = router;
+  }
 
   /** Begins a decision. */
   fill(facts: RequestFacts, headers: Headers): void {
@@ -39,6 +44,18 @@ export class TestInput {
     this.headers = headers;
     this.path = facts.path;
     this.peer = peer === undefined ? undefined : peerView(peer.id);
+    this.#isSpelled = false;
+  }
+
+  /** What the router may take the path for; made when a decision first asks. */
+  spellings(): Spellings {
+    const spellings = this.#spellings;
+    if (this.#isSpelled) return spellings;
+    this.#isSpelled = true;
+    spellings.paths.length = 0;
+    spellings.keys.length = 0;
+    addSpellings(this.path, this.#router, spellings);
+    return spellings;
   }
 
   /** Address of the TCP peer, read once per connection; `null` if it is none. */

@@ -6,7 +6,8 @@ import { compilePolicies, exactRouter, normalizeTarget, pathNormalizations } fro
 const origin = { source: 't', line: 1, column: 1 };
 const workload = { service: 'a', namespace: 'n1', trustDomain: 'td', labels: {} };
 const name = fc.constantFrom('a', 'b', 'c', 'A');
-const path = fc.array(name, { minLength: 0, maxLength: 3 }).map((parts) => `/${parts.join('/')}`);
+const segment = fc.constantFrom('a', 'b', 'c', 'A', 'a%2Fb', '%3B');
+const path = fc.array(segment, { minLength: 0, maxLength: 3 }).map((parts) => `/${parts.join('/')}`);
 const pattern = fc.oneof(
   path,
   path.map((one) => `${one}*`),

@@ -113,10 +113,79 @@ describe('policy set', () => {
     ['*/admin', '/x/ADMIN/'],
     ['/{*}/admin', '/x/Admin/'],
     ['/admin/', '/ADMIN'],
+    ['/admin/*', '/admin'],
+    ['/admin/*', '/ADMIN'],
+    ['/admin/{**}', '/Admin'],
+    ['/admin/{*}/', '/admin/x'],
+    ['*/', '/admin'],
+    ['/ς*', '/Σ'],
   ])('DENY %s catches %s on a lenient router', (pattern, path) => {
     expect(
       isAllowed([policy('DENY', { to: [{ paths: [pattern] }] })], request(path), { equivalence: express }),
     ).toBe(false);
+  });
+
+  it('DENY /admin/{*} leaves /admin alone: a segment is not empty', () => {
+    const deny = policy('DENY', { to: [{ paths: ['/admin/{*}'] }] });
+    for (const path of ['/admin', '/admin/'])
+      expect(isAllowed([deny], request(path), { equivalence: express })).toBe(true);
+  });
+
+  it('takes a CONNECT, which has no path, for no path', () => {
+    const deny = policy('DENY', { to: [{ paths: ['/', '/*'] }] });
+    expect(isAllowed([deny], request(''), { equivalence: express })).toBe(true);
+    expect(isAllowed([deny], request('/'), { equivalence: express })).toBe(false);
+  });
+
+  it('makes no operators by decoding', () => {
+    const decoding = { equivalence: { ...exactRouter, decodesEscapes: true } };
+    const deny = policy('DENY', { to: [{ paths: ['/a%2A', '/b/%7B*%7D'] }] });
+    expect(isAllowed([deny], request('/a*'), decoding)).toBe(false);
+    expect(isAllowed([deny], request('/ab'), decoding)).toBe(true);
+    expect(isAllowed([deny], request('/b/x'), decoding)).toBe(true);
+  });
+
+  it('finds a template with an escaped slash among many rules, on a router that decodes', () => {
+    const many = Array.from({ length: 20 }, (_, i) => policy('DENY', { to: [{ paths: [`/other${i}`] }] }));
+    const deny = policy('DENY', { to: [{ paths: ['/a%2Fb/{*}'] }] });
+    const decoding = { equivalence: { ...exactRouter, decodesEscapes: true } };
+    for (const path of ['/a%2Fb/x', '/a%2fb/x', '/a/b/x'])
+      expect(isAllowed([...many, deny], request(path), decoding)).toBe(false);
+  });
+
+  it.each([
+    [':authority', 'Orders.Example', {}],
+    [':authority', 'ORDERS.example.', {}],
+    ['host', '*.EXAMPLE', {}],
+    [':authority', 'Orders*', {}],
+    [':method', 'GET', {}],
+    [':path', '/a?debug=1', { raw: [':path', '/a?debug=1'] }],
+    [':path', '*debug=1', { raw: [':path', '/a?debug=1'] }],
+    [':path', '/a', {}],
+  ] as const)(
+    'DENY on request.headers[%s] %s fires',
+    (name, value, { raw = [] }: { raw?: readonly string[] }) => {
+      const deny = policy('DENY', { when: [{ key: `request.headers[${name}]`, values: [value] }] });
+      const facts = request('/a', undefined, { authority: 'orders.example' });
+      expect(isAllowed([deny], facts, {}, [...raw])).toBe(false);
+      expect(isAllowed([deny], { ...facts, authority: 'x', method: 'PUT', path: '/b' })).toBe(true);
+    },
+  );
+
+  it('DENY hosts catches any case, and the trailing dot of a full name', () => {
+    for (const host of ['Orders.Example', 'orders.example.', '*.Example.'])
+      expect(
+        isAllowed(
+          [policy('DENY', { to: [{ hosts: [host] }] })],
+          request('/', undefined, { authority: 'orders.example' }),
+        ),
+      ).toBe(false);
+  });
+
+  it('[:path] sees the query, as in Envoy', () => {
+    const allow = policy('ALLOW', { when: [{ key: 'request.headers[:path]', values: ['/a'] }] });
+    expect(isAllowed([allow], request('/a'), {}, [':path', '/a?x'])).toBe(false);
+    expect(isAllowed([allow], request('/a'), {}, [':path', '/a'])).toBe(true);
   });
 
   it('DENY catches escapes and semicolons where the router undoes them', () => {
@@ -169,6 +238,15 @@ describe('policy set', () => {
   ] as const)('refuses a rule that cannot be evaluated: %s', (text, rule) => {
     expect(() => compilePolicies([policy('DENY', rule)], workload)).toThrow(text);
     expect(() => compilePolicies([policy('DENY', rule)], workload)).toThrow('test.yaml:7:3');
+  });
+
+  it('refuses pseudo-headers that HTTP/1.1 does not have', () => {
+    expect(() =>
+      compilePolicies(
+        [policy('DENY', { when: [{ key: 'request.headers[:scheme]', values: ['http'] }] })],
+        workload,
+      ),
+    ).toThrow(expect.objectContaining({ code: 'INMESH_ERR_POLICY_UNSUPPORTED' }));
   });
 
   it('refuses what it does not build', () => {

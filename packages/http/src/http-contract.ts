@@ -39,6 +39,11 @@ export interface ListenerLimits {
   readonly sniffTimeoutMs?: number;
   /** Longest wait for the head of a request, in milliseconds. @defaultValue that of the server */
   readonly headersTimeoutMs?: number;
+  /**
+   * Longest time that an HTTP/2 connection stays open without a stream after its first, in milliseconds; then GOAWAY.
+   * Same as Envoy `idle_timeout`. The first stream must come within `headersTimeoutMs`. @defaultValue 3_600_000
+   */
+  readonly http2IdleTimeoutMs?: number;
 }
 
 /** What {@link createHttpListener} needs. */

@@ -9,9 +9,14 @@ import { RequestGate } from './request-gate.js';
 import { ServerCall } from './server-call.js';
 
 const http2Names = new Set(['h2', 'istio-h2']);
+/** What a sidecar of Istio offers for a port whose protocol it does not know; it says nothing about the protocol. */
+const anyProtocol = 'istio';
 
 /** How often node:http looks for requests that take too long; its default of 30 s would be the real timeout. */
 const checkIntervalMs = 500;
+
+/** Where the server has none: that of node:http. */
+const defaultHeadersTimeoutMs = 60_000;
 
 type ConnectionListener = (this: Server, socket: Socket) => void;
 
@@ -21,6 +26,7 @@ class Listener implements HttpListener {
   readonly #originals: readonly ConnectionListener[];
   readonly #sockets = new Set<Socket>();
   readonly #sniffer: Sniffer;
+  readonly #innerSniffer: Sniffer;
   readonly #gate: RequestGate;
   readonly #http2: Http2FrontEnd;
   #draining: Promise<void> | undefined;
@@ -35,12 +41,21 @@ class Listener implements HttpListener {
       timeoutMs: limits.sniffTimeoutMs ?? 3000,
       maxSilent: limits.maxSilent ?? 1024,
     });
+    const headersTimeoutMs = limits.headersTimeoutMs ?? (server.headersTimeout || defaultHeadersTimeoutMs);
+    const maxConnections = limits.maxConnections ?? 10_000;
+    // Who got this far proved who it is: it may be silent as long as any client before its request.
+    this.#innerSniffer = new Sniffer(runtime, { timeoutMs: headersTimeoutMs, maxSilent: maxConnections });
     this.#gate = new RequestGate(options);
     this.#http2 = new Http2FrontEnd(
       options.http2 ? (request, response) => this.#gate.onHttp2Request(request, response) : undefined,
+      {
+        headersTimeoutMs,
+        idleTimeoutMs: limits.http2IdleTimeoutMs ?? 3_600_000,
+      },
+      runtime,
       logger,
     );
-    server.maxConnections = limits.maxConnections ?? 10_000;
+    server.maxConnections = maxConnections;
     server.on('drop', (data?: { readonly remoteAddress?: string }) =>
       logger.warn(
         { remoteIp: data?.remoteAddress, limit: server.maxConnections },
@@ -124,7 +139,20 @@ class Listener implements HttpListener {
   }
 
   readonly #onSecure = (socket: TLSSocket, facts: ConnectionFacts): void => {
-    this.#serve(socket, facts, http2Names.has(String(socket.alpnProtocol)));
+    const { alpnProtocol } = socket;
+    if (typeof alpnProtocol === 'string' && alpnProtocol !== anyProtocol) {
+      this.#serve(socket, facts, http2Names.has(alpnProtocol));
+      return;
+    }
+    this.#innerSniffer.sniff(socket, (found) => {
+      if (found === 'tls') {
+        socket.destroy();
+        return;
+      }
+      // Without a protocol that was agreed on, node:http2 would answer "Unknown ALPN Protocol".
+      if (found === 'http2') socket.alpnProtocol = 'h2';
+      this.#serve(socket, facts, found === 'http2');
+    });
   };
 
   #serve(socket: Socket, facts: ConnectionFacts, isHttp2: boolean): void {

@@ -6,8 +6,10 @@ import {
   type ServerHttp2Session,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { ConnectionFacts, Logger } from '@inmesh/core';
+import type { ConnectionFacts, Logger, Runtime } from '@inmesh/core';
 import type { GrpcSeat, OnHttpStream } from './http-contract.js';
+import { http2SessionOf } from './http2-session-of.js';
+import { type Http2Bounds, watchHttp2 } from './http2-watch.js';
 
 /** Runs a request of plain HTTP over HTTP/2. */
 export type OnHttp2Request = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -29,17 +31,20 @@ export class Http2FrontEnd {
   readonly #own: Http2Server;
   readonly #compat: Http2Server | undefined;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #bounds: Http2Bounds;
+  readonly #runtime: Runtime;
   readonly #logger: Logger;
   #hasWarned = false;
 
   /** @param onRequest - `undefined` where the application did not opt in. */
-  constructor(onRequest: OnHttp2Request | undefined, logger: Logger) {
+  constructor(onRequest: OnHttp2Request | undefined, bounds: Http2Bounds, runtime: Runtime, logger: Logger) {
+    this.#bounds = bounds;
+    this.#runtime = runtime;
     this.#logger = logger;
     this.#own = createServer({ settings: { maxConcurrentStreams } });
     this.#own.on('session', (session) => {
       this.#sessions.add(session);
       session.once('close', () => this.#sessions.delete(session));
-      session.on('error', () => session.destroy());
     });
     const onStream: OnHttpStream = (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => {});
@@ -82,6 +87,10 @@ export class Http2FrontEnd {
   accept(socket: Socket, facts: ConnectionFacts, seat: GrpcSeat | undefined): void {
     if (seat === undefined) this.#own.emit('connection', socket);
     else seat.accept(socket, facts, this.onStream);
+    const session = http2SessionOf(socket);
+    if (session !== undefined) watchHttp2(session, socket, this.#bounds, this.#runtime);
+    else if (!socket.destroyed)
+      this.#logger.error({}, 'HTTP/2 connections are not watched: this Node.js is not known');
   }
 
   /** Sends GOAWAY; streams under way end normally. */

@@ -19,7 +19,7 @@ import type { HttpListenerOptions } from './http-contract.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
 import { guardMarkers, watchHead } from './response-headers.js';
-import { type Exit, ResponseExit, ServerCall, SocketExit } from './server-call.js';
+import { type Exit, ResponseExit, ServerCall, SocketExit, StreamExit } from './server-call.js';
 
 type Emit = (event: string, ...args: unknown[]) => boolean;
 
@@ -36,6 +36,10 @@ const staleReply: LocalReply = {
     ['retry-after', '0'],
   ],
 };
+
+function faultReply({ fault }: Fault): LocalReply {
+  return { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${fault}\n` };
+}
 
 /**
  * Stands before every event by which a node:http server hands a request to an application: `request`,
@@ -121,14 +125,11 @@ export class RequestGate {
     const clean = this.#clean(request);
     if ('fault' in clean) {
       this.#refuse(facts, clean);
-      sendReply(
-        response,
-        { httpStatus: 400, headers: [['content-type', 'text/plain']], body: `inmesh: ${clean.fault}\n` },
-        true,
-      );
+      sendReply(response, faultReply(clean), true);
       return;
     }
-    this.#begin(request, clean, facts, protocol, new ResponseExit(response), response, run);
+    const exit = 'stream' in response ? new StreamExit(response) : new ResponseExit(response);
+    this.#begin(request, clean, facts, protocol, exit, response, run);
   }
 
   #onTunnel(event: 'upgrade' | 'connect', request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -139,23 +140,27 @@ export class RequestGate {
     }
     socket.on('error', () => socket.destroy());
     if (this.#options.tls?.isStale(facts) === true) {
-      sendRawReply(socket, staleReply);
+      sendRawReply(socket, staleReply, this.#options.runtime);
       return;
     }
     const clean = event === 'connect' ? this.#cleanConnect(request) : this.#clean(request);
     if ('fault' in clean) {
       this.#refuse(facts, clean);
-      sendRawReply(socket, {
-        httpStatus: 400,
-        headers: [['content-type', 'text/plain']],
-        body: `inmesh: ${clean.fault}\n`,
-      });
+      sendRawReply(socket, faultReply(clean), this.#options.runtime);
       return;
     }
-    this.#begin(request, clean, facts, 'http1', new SocketExit(socket), undefined, () => {
-      // Without a listener node:http closes the connection; with us in between nobody else does.
-      if (!this.#emit(event, request, socket, head)) socket.destroy();
-    });
+    this.#begin(
+      request,
+      clean,
+      facts,
+      'http1',
+      new SocketExit(socket, this.#options.runtime),
+      undefined,
+      () => {
+        // Without a listener node:http closes the connection; with us in between nobody else does.
+        if (!this.#emit(event, request, socket, head)) socket.destroy();
+      },
+    );
   }
 
   /** The facts of a connection that may carry requests; `undefined` for one that may not, or only for probes. */
@@ -168,14 +173,11 @@ export class RequestGate {
 
   /** Plaintext where the mode is strict: a probe, or nothing at all. */
   #onUnknownConnection(request: AnyRequest, run: () => void): void {
-    const target = this.#options.normalize(request.url ?? '');
-    if (
-      request.method === 'GET' &&
-      target !== undefined &&
-      target === request.url &&
-      this.#probePaths.has(target)
-    )
-      run();
+    const { method, url = '' } = request;
+    const isProbe = (method === 'GET' || method === 'HEAD') && this.#probePaths.has(url);
+    // As clean as every request: it still reaches the application.
+    const clean = isProbe ? this.#clean(request) : undefined;
+    if (clean !== undefined && !('fault' in clean) && clean.target === url) run();
     else request.socket.destroy();
   }
 
@@ -191,6 +193,7 @@ export class RequestGate {
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
     if (target.target !== request.url) request.url = target.target;
+    headers.target = target.target;
     return { ...target, headers };
   }
 
@@ -217,7 +220,7 @@ export class RequestGate {
     response: AnyResponse | undefined,
     run: () => void,
   ): void {
-    const { stack, live, context } = this.#options;
+    const { stack, live, context, logger } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
     const plan = stack.plan(target);
     const call = new CallState({
@@ -240,6 +243,7 @@ export class RequestGate {
       () => stack.plan(target).recheck(call),
       exit,
       live,
+      logger,
       proceed,
     );
     // Before anything answers: a layer's own reply has a head too.

@@ -16,12 +16,23 @@ export interface HeaderViews {
  * `headers` and `headersDistinct`.
  */
 export class RequestHeaders extends FlatHeaders {
+  /** `:path` as policies know it: normalized, with its query. Routers change the `url` of a request. */
+  target: string | undefined;
   readonly #views: HeaderViews;
 
   /** @param views - The request. */
   constructor(views: HeaderViews) {
     super(views.rawHeaders);
     this.#views = views;
+  }
+
+  override get(name: string): string | undefined {
+    return name === ':path' ? this.target : super.get(name);
+  }
+
+  override all(name: string): readonly string[] {
+    if (name !== ':path') return super.all(name);
+    return this.target === undefined ? [] : [this.target];
   }
 
   override set(name: string, value: string): void {

@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import {
   type CallState,
@@ -5,13 +7,15 @@ import {
   type Headers,
   type LiveCall,
   type LiveCalls,
+  type Logger,
   MeshError,
   type Plan,
   type PlanRun,
+  type Runtime,
   statusFromHttp,
   type Verdict,
 } from '@inmesh/core';
-import { type AnyResponse, mute, replyOf, sendRawReply, sendReply } from './local-reply.js';
+import { mute, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
 export interface Exit {
@@ -31,14 +35,18 @@ export interface Exit {
   closeAfter(): void;
   /** Calls `listener` once, after the last byte or when the client is gone. */
   onClose(listener: () => void): void;
+  /** A layer takes its time: notice a client that leaves meanwhile. */
+  watch(): void;
+  /** Ends {@link Exit.watch}. */
+  unwatch(): void;
 }
 
-/** An {@link Exit} through a response. */
+/** An {@link Exit} through a response of HTTP/1. node:http notices itself when its client leaves. */
 export class ResponseExit implements Exit {
-  readonly #response: AnyResponse;
+  readonly #response: ServerResponse;
 
-  /** @param response - Of either protocol. */
-  constructor(response: AnyResponse) {
+  /** @param response - Not yet begun. */
+  constructor(response: ServerResponse) {
     this.#response = response;
   }
 
@@ -72,22 +80,95 @@ export class ResponseExit implements Exit {
   }
 
   closeAfter(): void {
-    if ('shouldKeepAlive' in this.#response) this.#response.shouldKeepAlive = false;
+    this.#response.shouldKeepAlive = false;
   }
 
   onClose(listener: () => void): void {
     this.#response.once('close', listener);
   }
+
+  watch(): void {
+    // node:http reads on.
+  }
+
+  unwatch(): void {
+    // Nothing was begun.
+  }
 }
+
+/** An {@link Exit} through a stream of HTTP/2. */
+export class StreamExit implements Exit {
+  readonly #response: Http2ServerResponse;
+  readonly #stream: ServerHttp2Stream;
+
+  /** @param response - Not yet begun. */
+  constructor(response: Http2ServerResponse) {
+    this.#response = response;
+    this.#stream = response.stream;
+  }
+
+  get httpStatus(): number {
+    return this.#response.headersSent ? this.#response.statusCode : 0;
+  }
+
+  get isGone(): boolean {
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+
+  /** node:http2 ends, and so finishes, the writable side of a stream that its client resets. */
+  get isComplete(): boolean {
+    const { writableFinished, aborted, rstCode } = this.#stream;
+    return writableFinished && !aborted && rstCode === 0;
+  }
+
+  reply(halt: Halt): void {
+    sendReply(this.#response, replyOf(halt), false);
+  }
+
+  overrule(halt: Halt): void {
+    if (this.#response.headersSent) {
+      this.destroy();
+      return;
+    }
+    sendReply(this.#response, replyOf(halt), true);
+    mute(this.#response);
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+
+  closeAfter(): void {
+    // The session got its GOAWAY.
+  }
+
+  onClose(listener: () => void): void {
+    this.#response.once('close', listener);
+  }
+
+  watch(): void {
+    // The session reads on.
+  }
+
+  unwatch(): void {
+    // Nothing was begun.
+  }
+}
+
+/** What a client of an upgrade or CONNECT may send before its answer, in bytes; nobody looks further. */
+const maxEarlyBytes = 65_536;
 
 /** An {@link Exit} through the socket of an upgrade or CONNECT. */
 export class SocketExit implements Exit {
   readonly #socket: Duplex;
+  readonly #runtime: Runtime;
   #httpStatus = 0;
+  #stopWatching: (() => void) | undefined;
 
-  /** @param socket - Handed over by node:http. */
-  constructor(socket: Duplex) {
+  /** @param socket - Handed over by node:http, which reads no further. */
+  constructor(socket: Duplex, runtime: Runtime) {
     this.#socket = socket;
+    this.#runtime = runtime;
   }
 
   get httpStatus(): number {
@@ -106,7 +187,7 @@ export class SocketExit implements Exit {
   reply(halt: Halt): void {
     const reply = replyOf(halt);
     this.#httpStatus = reply.httpStatus;
-    sendRawReply(this.#socket, reply);
+    sendRawReply(this.#socket, reply, this.#runtime);
   }
 
   overrule(): void {
@@ -124,6 +205,36 @@ export class SocketExit implements Exit {
   onClose(listener: () => void): void {
     this.#socket.once('close', listener);
   }
+
+  /** Reads ahead: who does not read does not see the other side close. The bytes are put back. */
+  watch(): void {
+    const socket = this.#socket;
+    const early: Buffer[] = [];
+    let bytes = 0;
+    const onReadable = (): void => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) return;
+      early.push(chunk);
+      bytes += chunk.length;
+      if (bytes > maxEarlyBytes) socket.removeListener('readable', onReadable);
+    };
+    // Before its answer no client closes its half only.
+    const onEnd = (): void => {
+      socket.destroy();
+    };
+    socket.on('readable', onReadable);
+    socket.once('end', onEnd);
+    this.#stopWatching = () => {
+      socket.removeListener('readable', onReadable);
+      socket.removeListener('end', onEnd);
+      if (early.length > 0 && !socket.destroyed) socket.unshift(Buffer.concat(early));
+    };
+  }
+
+  unwatch(): void {
+    this.#stopWatching?.();
+    this.#stopWatching = undefined;
+  }
 }
 
 /** An inbound HTTP call from its head to its last byte. */
@@ -138,6 +249,8 @@ export class ServerCall implements PlanRun, LiveCall {
   readonly #exit: Exit;
   readonly #proceed: () => void;
   readonly #live: LiveCalls;
+  readonly #logger: Logger;
+  #isDecided = false;
   #isLocalReply = false;
   #error: MeshError | undefined;
 
@@ -151,6 +264,7 @@ export class ServerCall implements PlanRun, LiveCall {
     recheck: () => Verdict,
     exit: Exit,
     live: LiveCalls,
+    logger: Logger,
     proceed: () => void,
   ) {
     this.call = call;
@@ -158,6 +272,7 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#recheck = recheck;
     this.#exit = exit;
     this.#live = live;
+    this.#logger = logger;
     this.#proceed = proceed;
   }
 
@@ -166,15 +281,19 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#live.add(this);
     this.#exit.onClose(() => this.#end());
     this.#plan.begin(this, this.call);
+    if (!this.#isDecided) this.#exit.watch();
   }
 
   onPass(): void {
+    this.#decided();
     // After an asynchronous layer the client may be gone: a handler started now would never see it close.
     if (this.#exit.isGone) this.#end();
     else this.#proceed();
   }
 
-  onHalt(halt: Halt): void {
+  onHalt(asked: Halt): void {
+    this.#decided();
+    const halt = this.#checked(asked);
     this.#isLocalReply = true;
     if (halt.kind === 'reject') this.#error = halt.error;
     if (this.#exit.isGone) this.#end();
@@ -215,9 +334,25 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#exit.closeAfter();
   }
 
+  #decided(): void {
+    this.#isDecided = true;
+    this.#exit.unwatch();
+  }
+
+  /** A reply that node would refuse is a fault of the layer that made it. */
+  #checked(halt: Halt): Halt {
+    const fault = halt.reply === undefined ? undefined : replyFault(halt.reply);
+    if (fault === undefined) return halt;
+    const error = new MeshError('INMESH_ERR_LAYER_THREW', `the reply of a layer cannot be sent: ${fault}`);
+    this.#logger.error({ error, code: error.code, path: this.call.facts.path }, 'a layer threw');
+    return { kind: 'reject', error };
+  }
+
   #end(): void {
     if (this.hasEnded) return;
-    const { httpStatus, isComplete } = this.#exit;
+    const { httpStatus } = this.#exit;
+    // A tunnel that closes before its answer closes without an error.
+    const isComplete = this.#isDecided && this.#exit.isComplete;
     if (!isComplete)
       this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the client left before the reply ended', {
         stackless: true,

@@ -12,6 +12,7 @@ import {
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { mint } from '@inmesh/identity/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { http2SessionOf } from '../src/http2-session-of.js';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -184,5 +185,24 @@ describe('plain HTTP over HTTP/2 (b6)', () => {
     closers.push(() => session.destroy());
     const stream = session.request({ ':path': '/x' });
     expect(String((await once(stream, 'data'))[0])).toBe('/x 2.0');
+  });
+});
+
+describe('a socket knows the HTTP/2 session that a server made of it', () => {
+  it('at once, and no other socket does', async () => {
+    const http2 = createHttp2Server();
+    const found: unknown[] = [];
+    const sessions: unknown[] = [];
+    http2.on('session', (session) => sessions.push(session));
+    const server = createTcpServer((socket) => {
+      found.push(http2SessionOf(socket));
+      http2.emit('connection', socket);
+      found.push(http2SessionOf(socket));
+    });
+    const client = connectHttp2(`http://127.0.0.1:${await listen(server)}`);
+    closers.push(() => client.destroy());
+    await once(client, 'remoteSettings');
+    expect(sessions).toHaveLength(1);
+    expect(found).toEqual([undefined, sessions[0]]);
   });
 });
