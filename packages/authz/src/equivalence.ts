@@ -29,7 +29,7 @@ export function isFolding(router: RouterEquivalence): boolean {
 }
 
 /** Without trailing slashes, except for the root. */
-export function stripSlash(path: string): string {
+function stripSlash(path: string): string {
   let end = path.length;
   while (end > 1 && path.charCodeAt(end - 1) === 47) end--;
   return end === path.length ? path : path.slice(0, end);

@@ -1,7 +1,18 @@
 import type { FlatHeaders } from './headers.js';
 
-/** Headers by which a caller could claim an identity. A mesh peer proves its own in TLS. */
-const spoofable: ReadonlySet<string> = new Set(['x-forwarded-client-cert', 'l5d-client-id']);
+/**
+ * Headers by which a caller could claim an identity: those of Envoy, Linkerd and Istio, RFC 7239 and RFC 9440. A mesh
+ * peer proves its own in TLS. `baggage` is not among them: it is the application's, and no identity is read from it.
+ */
+const spoofable: ReadonlySet<string> = new Set([
+  'client-cert',
+  'client-cert-chain',
+  'forwarded',
+  'l5d-client-id',
+  'x-envoy-peer-metadata',
+  'x-envoy-peer-metadata-id',
+  'x-forwarded-client-cert',
+]);
 /** Our own headers come from nobody else. */
 const ownPrefix = 'x-inmesh-';
 
@@ -29,17 +40,44 @@ export interface CleanHost {
   readonly host: string | undefined;
 }
 
-/** First letters, in lower case, of the long names that are looked at: `authorization`, `l5d-…`, `x-…`. */
-const firstLetters: ReadonlySet<number> = new Set([97, 108, 120]);
-const shortestLongName = 10;
-
-/** The name in lower case if it is one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
+/** The name in lower case if it may be one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
 function interesting(name: string): string | undefined {
   const { length } = name;
-  if (length === 4) return name.toLowerCase();
-  return length >= shortestLongName && firstLetters.has(name.charCodeAt(0) | 32)
-    ? name.toLowerCase()
-    : undefined;
+  let isWanted = false;
+  switch (name.charCodeAt(0) | 32) {
+    // a: authorization
+    case 97: {
+      isWanted = length === 13;
+      break;
+    }
+    // c: client-cert, client-cert-chain
+    case 99: {
+      isWanted = length === 11 || length === 17;
+      break;
+    }
+    // f: forwarded
+    case 102: {
+      isWanted = length === 9;
+      break;
+    }
+    // h: host
+    case 104: {
+      isWanted = length === 4;
+      break;
+    }
+    // l: l5d-client-id
+    case 108: {
+      isWanted = length === 13;
+      break;
+    }
+    // x: x-inmesh-… and others
+    case 120: {
+      isWanted = length >= 10;
+      break;
+    }
+    default:
+  }
+  return isWanted ? name.toLowerCase() : undefined;
 }
 
 /**

@@ -24,7 +24,7 @@ export interface HttpApplication {
   readonly server: Server;
   /** What it is made with. */
   readonly framework: Framework;
-  /** What its router takes for the same path. */
+  /** What its router takes for the same path; everything that any router may, where it is not known. */
   readonly equivalence: PathEquivalence;
   /** Whether it can answer plain HTTP over HTTP/2. */
   readonly canHttp2: boolean;
@@ -38,7 +38,14 @@ const exact: PathEquivalence = Object.freeze({
   decodesEscapes: false,
   cutsAtSemicolon: false,
 });
-/** Express and the Koa router; both can be told otherwise per router, so the widest counts. */
+/** A router that is not known: a DENY too many is seen, one too few is not. */
+const widest: PathEquivalence = Object.freeze({
+  isCaseInsensitive: true,
+  ignoresTrailingSlash: true,
+  decodesEscapes: true,
+  cutsAtSemicolon: true,
+});
+/** Express and the Koa router; both can be told otherwise per router, so the wider counts. */
 const lenient: PathEquivalence = Object.freeze({
   ...exact,
   isCaseInsensitive: true,
@@ -111,6 +118,11 @@ function fromFastify(app: FastifyLike): HttpApplication {
   return { server, framework: 'fastify', equivalence, canHttp2: true, ready };
 }
 
+interface KoaLike {
+  callback(): RequestListener;
+  readonly middleware?: unknown;
+}
+
 interface HonoLike {
   readonly fetch: (request: Request, env?: unknown) => Response | Promise<Response>;
 }
@@ -133,13 +145,23 @@ function honoListener(app: HonoLike): RequestListener {
   throw new MeshError('INMESH_ERR_CONFIG_INVALID', 'to serve a Hono application, install @hono/node-server');
 }
 
+const unknownRouters = new WeakSet<Server>();
+
+/** Whether nobody knows which spellings of a path reach the same handler of `server`. */
+export function hasUnknownRouter(server: Server): boolean {
+  return unknownRouters.has(server);
+}
+
+/** Frameworks show in a server only by their listener, and of those only that of Express says what it is. */
 function fromServer(server: Server): HttpApplication {
-  const isLenient = server.listeners('request').some((listener) => isExpress(listener));
+  const listeners = server.listeners('request');
+  const isLenient = listeners.length > 0 && listeners.every((listener) => isExpress(listener));
+  if (!isLenient) unknownRouters.add(server);
   return {
     server,
     framework: isLenient ? 'express' : 'http',
-    equivalence: isLenient ? lenient : exact,
-    canHttp2: !isLenient,
+    equivalence: isLenient ? lenient : widest,
+    canHttp2: !listeners.some((listener) => isExpress(listener)),
     ready: readyAtOnce,
   };
 }
@@ -150,7 +172,9 @@ function fromListener(
   equivalence: PathEquivalence,
   canHttp2: boolean,
 ): HttpApplication {
-  return { server: createServer(listener), framework, equivalence, canHttp2, ready: readyAtOnce };
+  const server = createServer(listener);
+  if (equivalence === widest) unknownRouters.add(server);
+  return { server, framework, equivalence, canHttp2, ready: readyAtOnce };
 }
 
 /**
@@ -163,10 +187,13 @@ export function toHttpServer(app: unknown): HttpApplication {
   if (isFastify(app)) return fromFastify(app);
   if (isExpress(app)) return fromListener(app as RequestListener, 'express', lenient, false);
   if (hasMethods(app, 'callback', 'use') && !hasMethods(app, 'fetch')) {
-    return fromListener((app as { callback(): RequestListener }).callback(), 'koa', lenient, true);
+    const koa = app as KoaLike;
+    // The dispatcher of @koa/router has it as `router`; who routes otherwise does not say how.
+    const isKnown = Array.isArray(koa.middleware) && koa.middleware.some((one) => 'router' in members(one));
+    return fromListener(koa.callback(), 'koa', isKnown ? lenient : widest, true);
   }
   if (hasMethods(app, 'fetch')) return fromListener(honoListener(app as HonoLike), 'hono', honoRouter, true);
-  if (typeof app === 'function') return fromListener(app as RequestListener, 'function', exact, true);
+  if (typeof app === 'function') return fromListener(app as RequestListener, 'function', widest, true);
   throw new MeshError(
     'INMESH_ERR_CONFIG_INVALID',
     'serve() takes a (req, res) function, an Express, Koa, Fastify or Hono application, or an http.Server',

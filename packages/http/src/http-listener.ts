@@ -7,6 +7,7 @@ import type { HttpListener, HttpListenerOptions } from './http-contract.js';
 import { Http2FrontEnd } from './http2-front-end.js';
 import { RequestGate } from './request-gate.js';
 import { ServerCall } from './server-call.js';
+import { requireStrictParser } from './strict-parser.js';
 
 const http2Names = new Set(['h2', 'istio-h2']);
 /** What a sidecar of Istio offers for a port whose protocol it does not know; it says nothing about the protocol. */
@@ -35,6 +36,7 @@ class Listener implements HttpListener {
     const { server, limits = {}, runtime, logger, tls, mode } = options;
     if (mode !== 'disable' && tls === undefined)
       throw new MeshError('INMESH_ERR_INTERNAL', `a listener with mode ${mode} needs a TLS front end`);
+    requireStrictParser(server);
     this.server = server;
     this.#options = options;
     this.#sniffer = new Sniffer(runtime, {
@@ -165,6 +167,8 @@ class Listener implements HttpListener {
  * Puts the mesh before an `http.Server`: its connections are sniffed and secured, its requests cleaned and decided,
  * before anything of the application sees them. The server itself listens, so its timeouts, `address()` and
  * `close()` keep working.
+ *
+ * @throws MeshError `INMESH_ERR_CONFIG_INVALID` if the HTTP parser is lenient.
  */
 export function createHttpListener(options: HttpListenerOptions): HttpListener {
   return new Listener(options);

@@ -15,6 +15,7 @@ import {
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
 import { nackHeader } from '@inmesh/resilience';
 import { type CleanTarget, cleanTarget } from './clean-target.js';
+import { hasUnknownRouter } from './frameworks.js';
 import type { HttpListenerOptions } from './http-contract.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
@@ -53,12 +54,14 @@ export class RequestGate {
   readonly #server: Server;
   readonly #emit: Emit;
   readonly #probePaths: ReadonlySet<string>;
+  #isRouterNews: boolean;
 
   /** @param options - Of the listener. */
   constructor(options: HttpListenerOptions) {
     this.#options = options;
     this.#server = options.server;
     this.#probePaths = new Set(options.probePaths);
+    this.#isRouterNews = hasUnknownRouter(options.server);
     this.#emit = (options.server.emit as Emit).bind(options.server);
     // Makes node:http ask before it sends `100 Continue`.
     this.#server.on('checkContinue', () => {});
@@ -221,6 +224,14 @@ export class RequestGate {
     run: () => void,
   ): void {
     const { stack, live, context, logger } = this.#options;
+    // With the first request: a port of gRPC alone has no router.
+    if (this.#isRouterNews) {
+      this.#isRouterNews = false;
+      logger.info(
+        {},
+        'router unknown: DENY rules match any case, trailing slash, escape and semicolon of a path',
+      );
+    }
     const target = { side: 'server', port: connection.localPort } as const;
     const plan = stack.plan(target);
     const call = new CallState({

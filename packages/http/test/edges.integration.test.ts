@@ -179,6 +179,17 @@ describe('edges of the listener', () => {
     expect(await send('GET http://b/livez HTTP/1.1\r\nHost: b')).toBe('');
   });
 
+  it('says with the first request that a router is unknown, once', async () => {
+    const logged: string[] = [];
+    const logger = { ...silentLogger, info: (_fields: object, text: string) => void logged.push(text) };
+    const handler: Handler = (_request, response) => response.end();
+    const { port } = await mesh.serve(handler, { logger });
+    expect(logged).toEqual([]);
+    for (let i = 0; i < 2; i++)
+      await mesh.exchange(port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    expect(logged).toEqual([expect.stringContaining('router unknown')]);
+  });
+
   it('shows policies :path with its query, normalized, over both protocols', async () => {
     const seen: unknown[] = [];
     const layer: Layer = {
