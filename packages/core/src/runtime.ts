@@ -30,6 +30,10 @@ export interface Runtime {
   arm(timer: Timer, delayMs: number): void;
   /** Disarms `timer`; harmless if it is not armed. */
   disarm(timer: Timer): void;
+  /** Keeps the process alive until {@link release}; counted. For work that only a timer continues. */
+  hold?(): void;
+  /** Takes one {@link hold} back. */
+  release?(): void;
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when that aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }

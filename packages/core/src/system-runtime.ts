@@ -12,6 +12,8 @@ class SystemRuntime implements Runtime {
   readonly #wheel = new TimerWheel(tickMs, performance.now());
   readonly #long = new Map<Timer, NodeJS.Timeout>();
   #isTicking = false;
+  #holds = 0;
+  #anchor: NodeJS.Timeout | undefined;
 
   readonly #onPoll = (): void => {
     this.#wheel.advance(performance.now());
@@ -57,6 +59,16 @@ class SystemRuntime implements Runtime {
     if (handle === undefined) return;
     clearTimeout(handle);
     this.#long.delete(timer);
+  }
+
+  hold(): void {
+    if (this.#holds++ > 0) return;
+    this.#anchor ??= setInterval(() => {}, maxDelayMs);
+    this.#anchor.ref();
+  }
+
+  release(): void {
+    if (--this.#holds === 0) this.#anchor?.unref();
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -37,7 +37,7 @@ export function translateError(
     return new MeshError(
       'INMESH_ERR_PEER_REFUSED',
       `${cluster} at ${key} refused our certificate: ${error.message}`,
-      options,
+      { ...options, ...(isSent ? { reached: 'maybe' } : { retry: 'elsewhere' }) },
     );
   }
   if (isBadReply(error, code))

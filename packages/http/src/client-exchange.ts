@@ -25,12 +25,12 @@ import {
   isRetryOfCaller,
   markExhausted,
 } from '@inmesh/resilience';
-import { type Dispatcher, errors } from 'undici';
+import { errors } from 'undici';
 import type { ConnectionPool } from './connection-pool.js';
 import { type AttemptOwner, HttpAttempt } from './http-attempt.js';
 import type { LegacyHandler, RawField } from './legacy-handler.js';
 import { LocalReplyPlayer } from './local-reply-player.js';
-import type { OutboundRequest } from './outbound-request.js';
+import type { OutboundRequest, PreparedRequest } from './outbound-request.js';
 import type { RawReply } from './raw-reply.js';
 
 /** How long a reply that nobody wants may take, in milliseconds, before its connection is given up instead. */
@@ -53,7 +53,7 @@ export interface ExchangeParts {
   /** Absolute end, in milliseconds; `Infinity` if none. */
   readonly deadlineMs: number;
   /** Told once, when the call is over. */
-  readonly onEnd: () => void;
+  readonly onEnd: (exchange: ClientExchange) => void;
   /** Connections to an endpoint. */
   readonly pool: (endpoint: EndpointState) => ConnectionPool;
   /** Time. */
@@ -121,6 +121,11 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
     return isRetryOfCaller(this.#parts.parent);
   }
 
+  /** Ends it because its client was destroyed. */
+  destroy(reason: MeshError): void {
+    this.#cancel(reason, reason);
+  }
+
   /** Starts: the caller can give up from here on. */
   begin(): void {
     this.#caller.onConnect?.((reason) => {
@@ -148,7 +153,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   createAttempt(endpoint: EndpointState, number: number): HttpAttempt {
     const { pool } = this.#parts;
-    return new HttpAttempt(this, pool(endpoint), () => this.#options(number));
+    return new HttpAttempt(this, pool(endpoint), () => this.#prepare(number));
   }
 
   onFailure(error: MeshError): void {
@@ -202,13 +207,9 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
     this.#caller.onRequestSent?.();
   }
 
-  onAttemptOver(): void {
-    this.#request.stopReading();
-  }
-
-  #options(attempt: number): Dispatcher.DispatchOptions {
+  #prepare(attempt: number): PreparedRequest {
     const { runtime, forward } = this.#parts;
-    return this.#request.toDispatch(forward, this.#call.deadlineMs, attempt, runtime.now());
+    return this.#request.prepare(forward, this.#call.deadlineMs, attempt, runtime.now());
   }
 
   /** Shows the head to the layers; what they and the route write reaches the caller. */
@@ -231,6 +232,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
     this.#httpStatus = reply.httpStatus;
     const player = new LocalReplyPlayer(
       reply,
+      this.#request.method === 'HEAD',
       this.#caller,
       (status, fields) => this.#head(status, fields),
       () => this.hasEnded,
@@ -264,7 +266,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       isLocalReply,
     });
     this.#request.end();
-    this.#parts.onEnd();
+    this.#parts.onEnd(this);
   }
 }
 

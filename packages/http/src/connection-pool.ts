@@ -68,7 +68,7 @@ export class ConnectionPool {
   /** In the order of their arrival. */
   readonly #waiting = new Set<PoolRequest>();
   #isClosing = false;
-  #onEmpty: (() => void) | undefined;
+  readonly #onEmpty: (() => void)[] = [];
 
   /** @param state - Counts connections and requests that wait. */
   constructor(options: PoolOptions, state: ClusterState, endpoint: EndpointState) {
@@ -123,9 +123,7 @@ export class ConnectionPool {
     this.#isClosing = true;
     this.closeIdle();
     if (this.#all.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#onEmpty = resolve;
-    });
+    return new Promise((resolve) => this.#onEmpty.push(resolve));
   }
 
   /** Cuts everything. */
@@ -248,6 +246,7 @@ export class ConnectionPool {
   #forget(connection: PooledConnection): void {
     if (!this.#all.delete(connection)) return;
     this.#state.connections--;
-    if (this.#all.size === 0) this.#onEmpty?.();
+    if (this.#all.size > 0) return;
+    for (const wake of this.#onEmpty.splice(0)) wake();
   }
 }

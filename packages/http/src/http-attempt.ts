@@ -5,7 +5,9 @@ import type { Dispatcher } from 'undici';
 import { translateError } from './client-errors.js';
 import type { ConnectionPool, PooledConnection, PoolRequest } from './connection-pool.js';
 import type { LegacyHandler, RawField } from './legacy-handler.js';
+import type { PreparedRequest } from './outbound-request.js';
 import { RawReply } from './raw-reply.js';
+import type { BodyReader } from './replay-body.js';
 
 /** What is read of a reply nobody wants, in bytes, before its connection is given up instead. */
 const maxDrainBytes = 65_536;
@@ -34,8 +36,6 @@ export interface AttemptOwner {
   onBodySent(chunkSize: number, totalBytesSent: number): void;
   onRequestSent(): void;
   onResponseStarted(): void;
-  /** The request will not be read any further by this attempt. */
-  onAttemptOver(): void;
 }
 
 /** One try over one connection: what undici tells becomes what the driver asks. */
@@ -48,7 +48,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   connection: PooledConnection | undefined = undefined;
   readonly #owner: AttemptOwner;
   readonly #pool: ConnectionPool;
-  readonly #options: () => Dispatcher.DispatchOptions;
+  readonly #prepare: () => PreparedRequest;
+  #reader: BodyReader | undefined;
   #abort: ((reason?: Error) => void) | undefined;
   #reason: MeshError | undefined;
   #isGivenUp = false;
@@ -56,16 +57,18 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #drained = 0;
   #stopClock: (() => void) | undefined;
 
-  /** @param options - Makes the request; its body is opened anew for each attempt. */
-  constructor(owner: AttemptOwner, pool: ConnectionPool, options: () => Dispatcher.DispatchOptions) {
+  /** @param prepare - Makes the request, when there is a connection for it. */
+  constructor(owner: AttemptOwner, pool: ConnectionPool, prepare: () => PreparedRequest) {
     this.#owner = owner;
     this.#pool = pool;
     this.endpoint = pool.endpoint;
-    this.#options = options;
+    this.#prepare = prepare;
   }
 
   get options(): Dispatcher.DispatchOptions {
-    return this.#options();
+    const { options, reader } = this.#prepare();
+    this.#reader = reader;
+    return options;
   }
 
   get handler(): Dispatcher.DispatchHandler {
@@ -89,7 +92,9 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   discard(): void {
-    this.#stopClock = this.#owner.limitDrain(() => this.#cutDrain());
+    // The next attempt reads the body from its beginning: this one must not go on with it, nor seem to have ended it.
+    if (this.#reader !== undefined && !this.#reader.isFinished) this.#cutDrain();
+    else this.#stopClock = this.#owner.limitDrain(() => this.#cutDrain());
   }
 
   onRefused(error: MeshError): void {
@@ -178,7 +183,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     // Told before: what comes late must not touch the body that the next attempt reads.
     if (this.isOver) return;
     this.#stopClock?.();
-    this.#owner.onAttemptOver();
+    this.#reader?.stop();
     this.#owner.driver.onAttemptError(this, error);
   }
 

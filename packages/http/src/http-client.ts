@@ -3,6 +3,7 @@ import {
   type CallContext,
   createTimer,
   FlatHeaders,
+  isMeshError,
   type LiveStack,
   type Logger,
   MeshError,
@@ -88,10 +89,11 @@ class MeshDispatcher extends Dispatcher {
   readonly #pools: Pools;
   #others: UndiciAgent | undefined;
   #isClosed = false;
-  #live = 0;
+  readonly #live = new Set<ClientExchange>();
   #onIdle: (() => void)[] = [];
-  readonly #onEnd = (): void => {
-    if (--this.#live > 0) return;
+  readonly #onEnd = (exchange: ClientExchange): void => {
+    this.#live.delete(exchange);
+    if (this.#live.size > 0) return;
     for (const wake of this.#onIdle.splice(0)) wake();
   };
 
@@ -130,6 +132,10 @@ class MeshDispatcher extends Dispatcher {
     this.#isClosed = true;
     const error =
       first instanceof Error ? first : new MeshError('INMESH_ERR_CLOSED', 'the client was destroyed');
+    const reason = isMeshError(error)
+      ? error
+      : new MeshError('INMESH_ERR_CLOSED', error.message, { cause: error });
+    for (const exchange of this.#live) exchange.destroy(reason);
     const done = Promise.all([this.#others?.destroy(error), this.#pools.destroy(error)]).then(() => {});
     const callback = typeof first === 'function' ? first : second;
     if (callback === undefined) return done;
@@ -138,7 +144,7 @@ class MeshDispatcher extends Dispatcher {
 
   /** Calls that wait before an attempt, or for a connection, are under way too. */
   async #closePools(): Promise<void> {
-    if (this.#live > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    if (this.#live.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
     await this.#pools.close();
   }
 
@@ -175,8 +181,7 @@ class MeshDispatcher extends Dispatcher {
     const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
     const isBound = timeoutMs > 0 || parent !== undefined;
     const target = cluster?.name ?? name;
-    this.#live++;
-    return new ClientExchange(request, caller, {
+    const exchange = new ClientExchange(request, caller, {
       forward,
       cluster,
       answer: routed.kind === 'answer' ? routed.reply : undefined,
@@ -188,6 +193,8 @@ class MeshDispatcher extends Dispatcher {
       pool: (endpoint) => this.#poolOf(cluster, endpoint),
       runtime,
     });
+    this.#live.add(exchange);
+    return exchange;
   }
 
   #poolOf(cluster: ClusterState | undefined, endpoint: EndpointState): ConnectionPool {
@@ -199,10 +206,9 @@ class MeshDispatcher extends Dispatcher {
 /** What a route changes of a request, before any layer sees it. */
 function prepare(request: OutboundRequest, forward: Forward | undefined, host: string): void {
   const { headers } = request;
-  if (forward !== undefined) {
-    if (forward.request.length > 0) editHeaders(headers, forward.request);
-    request.keepBody(forward.policy.rules.retry.maxBodyBytes);
-  }
+  if (forward !== undefined && forward.request.length > 0) editHeaders(headers, forward.request);
+  // Also where a route answers: whoever gave the body is told that nobody reads it.
+  request.keepBody(forward?.policy.rules.retry.maxBodyBytes ?? 0);
   if (forward?.authority !== undefined) headers.set('host', forward.authority);
   else nameHost(headers, host);
 }

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
+import { type Socket, Server as TcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type ConnectionFacts, createTimer, MeshError } from '@inmesh/core';
 import { type FirstBytes, plaintextFacts, Sniffer } from '@inmesh/identity';
@@ -19,6 +19,9 @@ const checkIntervalMs = 500;
 /** Where the server has none: that of node:http. */
 const defaultHeadersTimeoutMs = 60_000;
 
+/** How long connections stay open after the listener has closed, for requests that are on their way, in milliseconds. */
+const lingerMs = 1000;
+
 type ConnectionListener = (this: Server, socket: Socket) => void;
 
 class Listener implements HttpListener {
@@ -31,6 +34,7 @@ class Listener implements HttpListener {
   readonly #gate: RequestGate;
   readonly #http2: Http2FrontEnd;
   #draining: Promise<void> | undefined;
+  #onNoSockets: () => void = () => {};
 
   constructor(options: HttpListenerOptions) {
     const { server, limits = {}, runtime, logger, tls, mode } = options;
@@ -91,25 +95,42 @@ class Listener implements HttpListener {
     this.#http2.drain();
     this.#options.grpc?.()?.drain(delayMs + timeoutMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
-    const closed = new Promise<void>((resolve) =>
-      this.server.listening ? this.server.close(() => resolve()) : resolve(),
-    );
-    this.server.closeIdleConnections();
+    const closed = new Promise<void>((resolve) => {
+      // Not http's own close, which ends idle connections at once: a request may be on its way on each of them.
+      if (this.server.listening) TcpServer.prototype.close.call(this.server, () => resolve());
+      else resolve();
+    });
+    if (timeoutMs > 0) {
+      await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
+      this.server.closeIdleConnections();
+      await this.#within(timeoutMs, live.whenIdle());
+      if (live.size === 0) await this.#within(timeoutMs, this.#whenFlushed());
+    }
+    this.#http2.destroy();
+    // Ends node:http's own bookkeeping, too.
+    this.server.close(() => {});
+    this.server.closeAllConnections();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  async #within(ms: number, done: Promise<void>): Promise<void> {
+    const { runtime } = this.#options;
     let expire: () => void = () => {};
     const expired = new Promise<void>((resolve) => {
       expire = resolve;
     });
     const timer = createTimer(() => expire());
-    runtime.arm(timer, timeoutMs);
-    if (timeoutMs > 0) await Promise.race([live.whenIdle(), expired]);
-    // Replies are written; what is still open is idle, silent, or out of time.
-    this.server.closeIdleConnections();
-    if (timeoutMs > 0 && live.size === 0) await Promise.race([this.#whenFlushed(), expired]);
-    this.#http2.destroy();
-    this.server.closeAllConnections();
-    for (const socket of this.#sockets) socket.destroy();
+    runtime.arm(timer, ms);
+    await Promise.race([done, expired]);
     runtime.disarm(timer);
-    await closed;
+  }
+
+  #whenNoSockets(): Promise<void> {
+    if (this.#sockets.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onNoSockets = resolve;
+    });
   }
 
   /** Resolves when no socket has bytes of a reply left to send. */
@@ -121,7 +142,10 @@ class Listener implements HttpListener {
   #onConnection(socket: Socket): void {
     socket.on('error', () => socket.destroy());
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      if (this.#sockets.size === 0) this.#onNoSockets();
+    });
     this.#sniffer.sniff(socket, (found) => this.#onFirstBytes(socket, found));
   }
 

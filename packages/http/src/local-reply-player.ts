@@ -12,12 +12,14 @@ export class LocalReplyPlayer {
   #isBodySent = false;
 
   /**
+   * @param isHead - Whether the request was a HEAD: its reply has no body.
    * @param editHead - Lets layers and routes change the head.
    * @param isOver - Whether the caller gave up.
    * @param onEnd - Told before the caller is told of the end.
    */
   constructor(
     reply: LocalReply,
+    isHead: boolean,
     caller: LegacyHandler,
     editHead: (status: number, fields: readonly RawField[]) => readonly RawField[],
     isOver: () => boolean,
@@ -28,7 +30,8 @@ export class LocalReplyPlayer {
     this.#editHead = editHead;
     this.#isOver = isOver;
     this.#onEnd = onEnd;
-    this.#body = typeof reply.body === 'string' ? Buffer.from(reply.body) : Buffer.from(reply.body ?? []);
+    const isEmpty = isHead || reply.httpStatus === 204 || reply.httpStatus === 304;
+    this.#body = isEmpty ? Buffer.alloc(0) : Buffer.from(reply.body ?? '');
   }
 
   /** Begins. */

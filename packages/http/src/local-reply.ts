@@ -92,8 +92,19 @@ const headMethods = [
 export function mute(response: AnyResponse): void {
   const target = response as unknown as Record<string, unknown>;
   for (const name of headMethods) if (name in target) target[name] = () => response;
-  target['write'] = () => true;
-  target['end'] = () => response;
+  // Whoever waits for a callback goes on.
+  const callBack = (args: readonly unknown[]): void => {
+    const callback = args.findLast((one) => typeof one === 'function') as (() => void) | undefined;
+    if (callback !== undefined) process.nextTick(callback);
+  };
+  target['write'] = (...args: unknown[]) => {
+    callBack(args);
+    return true;
+  };
+  target['end'] = (...args: unknown[]) => {
+    callBack(args);
+    return response;
+  };
 }
 
 /** How long a client may take to read a refusal and to close, in milliseconds. */

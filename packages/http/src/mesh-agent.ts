@@ -5,7 +5,14 @@ import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { MeshError, type Runtime } from '@inmesh/core';
 import { clientAlpn, connectionFacts, type Dialer, type IdentitySource, isRetired } from '@inmesh/identity';
-import { type ClusterState, type EndpointState, failurePenaltyMs, type Router } from '@inmesh/resilience';
+import {
+  attemptHeader,
+  type ClusterState,
+  deadlineHeader,
+  type EndpointState,
+  failurePenaltyMs,
+  type Router,
+} from '@inmesh/resilience';
 
 /** What a {@link MeshAgent} needs. */
 export interface MeshAgentOptions {
@@ -44,6 +51,9 @@ interface AgentInternals {
 type Idle = Duplex & {
   readonly _httpMessage?: { readonly res?: { readonly headers: NodeJS.Dict<string | string[]> } };
 };
+
+/** What an application that copies headers must not pass on: the deadline and the count of another hop. */
+const ownHeaders: readonly string[] = [deadlineHeader, attemptHeader];
 
 /** A connection is left this much earlier than its server would close it; node:http's own margin. */
 const hintMarginMs = 1000;
@@ -90,6 +100,8 @@ export class MeshAgent extends Agent {
 
   /** Called by node:http for each request; not part of its documented API and unchanged since Node 0.12. */
   addRequest(request: ClientRequest, options: Options): void {
+    if (this.#nameOf(options) !== undefined && !request.headersSent)
+      for (const name of ownHeaders) request.removeHeader(name);
     const fixed = isDefaultPort(options) ? { ...options, port: 443 } : options;
     this.#dropRetired(this.getName(fixed));
     (Agent.prototype as unknown as AgentInternals).addRequest.call(this, request, fixed);

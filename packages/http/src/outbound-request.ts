@@ -1,3 +1,5 @@
+import { stringify } from 'node:querystring';
+import { Readable } from 'node:stream';
 import type { FlatHeaders, Headers } from '@inmesh/core';
 import {
   attemptHeader,
@@ -7,7 +9,7 @@ import {
   type RoutedRequest,
 } from '@inmesh/resilience';
 import type { Dispatcher } from 'undici';
-import { ReplayBody } from './replay-body.js';
+import { type BodyReader, ReplayBody } from './replay-body.js';
 
 /** What the caller wrote about its place among retries and deadlines is not passed on: it is ours to say. */
 const ownHeaders: readonly string[] = [deadlineHeader, attemptHeader];
@@ -18,22 +20,38 @@ interface Extras {
   readonly typeOfService?: number | null;
 }
 
+/** What has parts and no position, so that undici itself can send it again. */
 function isReplayedByUndici(body: unknown): boolean {
-  return (
-    body === undefined ||
-    body === null ||
-    typeof body === 'string' ||
-    ArrayBuffer.isView(body) ||
-    body instanceof ArrayBuffer ||
-    // Blob and FormData, of whichever undici: they have parts, and no position.
-    (typeof body === 'object' && ('arrayBuffer' in body || ('append' in body && 'getAll' in body)))
-  );
+  if (body === undefined || body === null || typeof body === 'string') return true;
+  if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) return true;
+  if (typeof body !== 'object' || 'pipe' in body || 'getReader' in body) return false;
+  // Blob and FormData, of whichever undici.
+  const isBlob = 'arrayBuffer' in body && 'stream' in body && 'size' in body;
+  return isBlob || ('append' in body && 'getAll' in body);
 }
 
-function isIterable(body: unknown): body is AsyncIterable<unknown> | Iterable<unknown> {
-  return (
-    typeof body === 'object' && body !== null && (Symbol.asyncIterator in body || Symbol.iterator in body)
-  );
+/** A body as something to read once; `undefined` if it is nothing of the kind. */
+function toIterable(body: unknown): AsyncIterable<unknown> | Iterable<unknown> | undefined {
+  if (typeof body !== 'object' || body === null) return undefined;
+  if (Symbol.asyncIterator in body) return body as AsyncIterable<unknown>;
+  // A stream of the old kind, such as those of the package form-data.
+  if ('pipe' in body && 'on' in body) return new Readable().wrap(body as NodeJS.ReadableStream);
+  return Symbol.iterator in body ? (body as Iterable<unknown>) : undefined;
+}
+
+/** The target with the `query` of undici's options in it: routes look at both. */
+function targetOf({ path, query }: Dispatcher.DispatchOptions): string {
+  if (query === undefined || query === null || /[?#]/.test(path)) return path;
+  const text = stringify(query as Parameters<typeof stringify>[0]);
+  return text === '' ? path : `${path}?${text}`;
+}
+
+/** A request for one attempt. */
+export interface PreparedRequest {
+  /** For undici. */
+  readonly options: Dispatcher.DispatchOptions;
+  /** Reads a streamed body for this attempt alone. */
+  readonly reader: BodyReader | undefined;
 }
 
 /** A request as the caller gave it, in the form in which attempts send it. */
@@ -45,6 +63,7 @@ export class OutboundRequest implements RoutedRequest {
   readonly headers: FlatHeaders;
   readonly #given: Dispatcher.DispatchOptions & Extras;
   #body: ReplayBody | undefined;
+  #isOpaque = false;
 
   /**
    * @param headers - Field lines; layers and routes write to them.
@@ -53,7 +72,7 @@ export class OutboundRequest implements RoutedRequest {
   constructor(given: Dispatcher.DispatchOptions, headers: FlatHeaders, authority: string) {
     this.#given = given;
     this.method = given.method;
-    this.target = given.path;
+    this.target = targetOf(given);
     this.scheme = String(given.origin ?? '').startsWith('https:') ? 'https' : 'http';
     this.authority = authority.toLowerCase();
     this.headers = headers;
@@ -69,7 +88,7 @@ export class OutboundRequest implements RoutedRequest {
 
   /** Whether it can be sent from its first byte. */
   get isReplayable(): boolean {
-    return this.#body?.isReplayable ?? true;
+    return this.#body?.isReplayable ?? !this.#isOpaque;
   }
 
   header(name: string): string | undefined {
@@ -79,7 +98,10 @@ export class OutboundRequest implements RoutedRequest {
   /** Keeps up to `maxBytes` of a streamed body for another attempt. */
   keepBody(maxBytes: number): void {
     const body: unknown = this.#given.body;
-    if (!isReplayedByUndici(body) && isIterable(body)) this.#body = new ReplayBody(body, maxBytes);
+    if (isReplayedByUndici(body)) return;
+    const source = toIterable(body);
+    if (source === undefined) this.#isOpaque = true;
+    else this.#body = new ReplayBody(source, maxBytes);
   }
 
   /** Nothing will be sent again. */
@@ -87,31 +109,20 @@ export class OutboundRequest implements RoutedRequest {
     this.#body?.commit();
   }
 
-  /** The attempt that read the body is over. */
-  stopReading(): void {
-    this.#body?.stopReading();
-  }
-
   /** The call is over. */
   end(): void {
     this.#body?.end();
   }
 
-  /** The request for an attempt. */
-  toDispatch(
-    forward: Forward | undefined,
-    deadlineMs: number,
-    attempt: number,
-    nowMs: number,
-  ): Dispatcher.DispatchOptions {
+  /** The request for an attempt; a streamed body is read by one attempt at a time, each from its beginning. */
+  prepare(forward: Forward | undefined, deadlineMs: number, attempt: number, nowMs: number): PreparedRequest {
     const given = this.#given;
+    const reader = this.#body?.open();
     const options = {
-      path: forward?.target ?? given.path,
+      path: forward?.target ?? this.target,
       method: given.method,
-      // A body is read by one attempt at a time, each from its beginning.
-      body: (this.#body?.open() ?? given.body) as Dispatcher.DispatchOptions['body'],
+      body: (reader ?? given.body) as Dispatcher.DispatchOptions['body'],
       headers: this.#fieldLines(deadlineMs, attempt, nowMs),
-      query: given.query,
       blocking: given.blocking,
       upgrade: given.upgrade,
       headersTimeout: given.headersTimeout,
@@ -120,7 +131,7 @@ export class OutboundRequest implements RoutedRequest {
       expectContinue: given.expectContinue,
       typeOfService: given.typeOfService,
     };
-    return options as Dispatcher.DispatchOptions;
+    return { options: options as Dispatcher.DispatchOptions, reader };
   }
 
   /** Silence on the wire: a header is added only where it says something. */

@@ -13,6 +13,8 @@ interface ClusterPools {
 export class Pools {
   readonly #options: PoolOptions;
   readonly #clusters = new Map<ClusterState, ClusterPools>();
+  /** Pools that end when their requests have; cut with the rest if need be. */
+  readonly #retiring = new Set<ConnectionPool>();
   #isClosed = false;
 
   constructor(options: PoolOptions) {
@@ -27,7 +29,7 @@ export class Pools {
     let entry = this.#clusters.get(cluster);
     if (entry === undefined || entry.identity !== identity) {
       // Under another identity or with a root removed, old connections serve no new call.
-      if (entry !== undefined) this.#retire(entry);
+      if (entry !== undefined) this.#retireAll(entry);
       entry = this.#watch(cluster, identity);
       this.#clusters.set(cluster, entry);
     }
@@ -39,12 +41,14 @@ export class Pools {
     return pool;
   }
 
+  /** Refuses further calls; ends when the requests under way have. */
   async close(): Promise<void> {
-    await Promise.all(this.#takeAll().map((pool) => pool.close()));
+    await Promise.all(this.#retireEverything().map((pool) => pool.close()));
   }
 
+  /** Cuts everything, also what is being closed. */
   async destroy(error: Error): Promise<void> {
-    await Promise.all(this.#takeAll().map((pool) => pool.destroy(error)));
+    await Promise.all(this.#retireEverything().map((pool) => pool.destroy(error)));
   }
 
   #watch(cluster: ClusterState, identity: string): ClusterPools {
@@ -53,22 +57,26 @@ export class Pools {
       for (const [endpoint, pool] of pools) {
         if (!endpoint.isGone) continue;
         pools.delete(endpoint);
-        pool.close().catch(() => {});
+        this.#retire(pool);
       }
     });
     return { identity, pools, stopWatching };
   }
 
-  #retire({ pools, stopWatching }: ClusterPools): void {
-    stopWatching();
-    for (const pool of pools.values()) pool.close().catch(() => {});
+  #retire(pool: ConnectionPool): void {
+    this.#retiring.add(pool);
+    void pool.close().then(() => this.#retiring.delete(pool));
   }
 
-  #takeAll(): readonly ConnectionPool[] {
+  #retireAll({ pools, stopWatching }: ClusterPools): void {
+    stopWatching();
+    for (const pool of pools.values()) this.#retire(pool);
+  }
+
+  #retireEverything(): readonly ConnectionPool[] {
     this.#isClosed = true;
-    const all = [...this.#clusters.values()];
+    for (const entry of this.#clusters.values()) this.#retireAll(entry);
     this.#clusters.clear();
-    for (const { stopWatching } of all) stopWatching();
-    return all.flatMap(({ pools }) => [...pools.values()]);
+    return [...this.#retiring];
   }
 }

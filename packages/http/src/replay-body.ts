@@ -23,15 +23,24 @@ function toBytes(chunk: unknown): Uint8Array {
   throw new TypeError('a request body must yield strings or bytes');
 }
 
-/** What one attempt reads. Ending it leaves the source alone. */
-class Reader implements AsyncIterableIterator<Uint8Array> {
+/**
+ * What one attempt reads. Ending it leaves the source alone. A reader that is stopped before its end fails: one that
+ * merely ended would look like a complete body, and half of it would be stored as the whole.
+ */
+export class BodyReader implements AsyncIterableIterator<Uint8Array> {
   readonly #body: ReplayBody;
   #place = 0;
-  #isOver = false;
-  #wake: (() => void) | undefined;
+  #state: 'reading' | 'finished' | 'stopped' = 'reading';
+  #wake: ((error: MeshError) => void) | undefined;
 
+  /** @param body - Read from its beginning. */
   constructor(body: ReplayBody) {
     this.#body = body;
+  }
+
+  /** Whether it has handed out the end of the body. */
+  get isFinished(): boolean {
+    return this.#state === 'finished';
   }
 
   [Symbol.asyncIterator](): this {
@@ -39,13 +48,19 @@ class Reader implements AsyncIterableIterator<Uint8Array> {
   }
 
   async next(): Promise<Step> {
-    if (this.#isOver) return over;
-    const stopped = new Promise<Step>((resolve) => {
-      this.#wake = () => resolve(over);
-    });
-    const step = await Promise.race([this.#body.read(this.#place), stopped]);
-    if (this.#isOver || step.done === true) return over;
-    this.#place++;
+    if (this.#state === 'stopped') throw stopped();
+    if (this.#state === 'finished') return over;
+    const step = await Promise.race([
+      this.#body.read(this.#place),
+      new Promise<never>((_resolve, reject) => {
+        this.#wake = reject;
+      }),
+    ]);
+    this.#wake = undefined;
+    // It may have been stopped while the source was read.
+    if (this.#isStopped()) throw stopped();
+    if (step.done === true) this.#state = 'finished';
+    else this.#place++;
     return step;
   }
 
@@ -56,9 +71,18 @@ class Reader implements AsyncIterableIterator<Uint8Array> {
 
   /** A reader that waits for a source that never yields must still end. */
   stop(): void {
-    this.#isOver = true;
-    this.#wake?.();
+    if (this.#state !== 'reading') return;
+    this.#state = 'stopped';
+    this.#wake?.(stopped());
   }
+
+  #isStopped(): boolean {
+    return this.#state === 'stopped';
+  }
+}
+
+function stopped(): MeshError {
+  return new MeshError('INMESH_ERR_CANCELLED', 'the attempt that read the body is over', { stackless: true });
 }
 
 /**
@@ -75,7 +99,7 @@ export class ReplayBody {
   #isKeeping = true;
   #isRead = false;
   #pull: Promise<Step> | undefined;
-  #reader: Reader | undefined;
+  #reader: BodyReader | undefined;
   #failure: MeshError | undefined;
   #isEnded = false;
 
@@ -96,17 +120,16 @@ export class ReplayBody {
     return this.#failure;
   }
 
-  /** A reader for the next attempt; the one before ends. */
-  open(): AsyncIterable<Uint8Array> {
-    this.#reader?.stop();
-    this.#reader = new Reader(this);
-    return this.#reader;
+  /** Bytes that are held now, read or not. */
+  get heldBytes(): number {
+    return this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
-  /** The attempt is over: its reader must not wait for the source any longer. */
-  stopReading(): void {
+  /** A reader for the next attempt; the one before ends. */
+  open(): BodyReader {
     this.#reader?.stop();
-    this.#reader = undefined;
+    this.#reader = new BodyReader(this);
+    return this.#reader;
   }
 
   /** Nothing will be sent again: what is kept is let go. */
@@ -122,7 +145,8 @@ export class ReplayBody {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.stopReading();
+    this.#reader?.stop();
+    this.#reader = undefined;
     this.commit();
     this.#chunks = [];
     try {
@@ -136,10 +160,8 @@ export class ReplayBody {
   /** Chunk at `place`; pulls the source if nobody did. */
   async read(place: number): Promise<Step> {
     const chunk = this.#chunks[place - this.#dropped];
-    if (chunk !== undefined) {
-      this.#forgetBefore(place);
-      return { done: false, value: chunk };
-    }
+    this.#forgetBefore(place);
+    if (chunk !== undefined) return { done: false, value: chunk };
     this.#isRead = true;
     this.#pull ??= this.#next();
     return await this.#pull;

@@ -71,6 +71,8 @@ export class ResponseExit implements Exit {
       this.#response.destroy();
       return;
     }
+    // What the handler has set so far is about a body that is not sent.
+    for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name);
     sendReply(this.#response, replyOf(halt), true);
     mute(this.#response);
   }
@@ -130,6 +132,8 @@ export class StreamExit implements Exit {
       this.destroy();
       return;
     }
+    // What the handler has set so far is about a body that is not sent.
+    for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name);
     sendReply(this.#response, replyOf(halt), true);
     mute(this.#response);
   }

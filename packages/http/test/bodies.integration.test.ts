@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { replayBytes } from '../src/replay-body.js';
 import { calls, foreign, type Handler, noOutlier, text } from './foreign.js';
@@ -148,5 +151,101 @@ describe('request bodies', () => {
       } as RequestInit);
       expect(await reply.text()).toBe('30000');
     }
+  });
+
+  it('never lets half a body seem the whole, when a discarded reply is slow or endless', async () => {
+    const stored: { length: number; complete: boolean }[] = [];
+    const note = (request: IncomingMessage, done: () => void): void => {
+      let length = 0;
+      request.on('data', (chunk: Buffer) => (length += chunk.length));
+      request.on('error', () => {});
+      request.on('close', () => {
+        if (request.complete) stored.push({ length, complete: true });
+      });
+      request.on('end', done);
+    };
+    const busy = await foreign(mesh, (request, response) => {
+      note(request, () => {});
+      // An answer before the body has come, that then never ends.
+      response.writeHead(503, { 'x-inmesh-nack': '1' });
+      response.write('busy');
+    });
+    const fine = await foreign(mesh, (request, response) => note(request, () => response.end('stored')));
+    const client = await mesh.client(
+      { orders: [busy.port, fine.port] },
+      { rules: { balancer: 'round-robin', outlier: undefined } },
+    );
+    async function* slowly(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 20; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 15));
+        yield Buffer.alloc(100, 'x');
+      }
+    }
+    for (const method of ['PUT', 'POST', 'PUT', 'POST']) {
+      const reply = await client.fetch('http://orders/', {
+        method,
+        body: Readable.toWeb(Readable.from(slowly())) as ReadableStream,
+        duplex: 'half',
+      } as RequestInit);
+      expect([reply.status, await reply.text()]).toEqual([200, 'stored']);
+    }
+    expect(stored).toEqual(Array.from({ length: 4 }, () => ({ length: 2000, complete: true })));
+  });
+
+  it('sends on a body that is the reply of another call, whole and once', async () => {
+    const source = await foreign(mesh, text('y'.repeat(4800)), 'source');
+    const lengths: number[] = [];
+    let resets = 0;
+    const { port } = await foreign(mesh, (request, response) => {
+      let length = 0;
+      request.on('error', () => {});
+      request.on('data', (chunk: Buffer) => (length += chunk.length));
+      request.on('end', () => {
+        if (resets++ === 0) request.socket.destroy();
+        else {
+          lengths.push(length);
+          response.end('ok');
+        }
+      });
+    });
+    const client = await mesh.client({ orders: [port], source: [source.port] });
+    const { body } = await client.dispatcher.request({ origin: 'http://source', path: '/', method: 'GET' });
+    const reply = await client.dispatcher.request({
+      origin: 'http://orders',
+      path: '/',
+      method: 'PUT',
+      body,
+    });
+    expect([reply.statusCode, await reply.body.text(), lengths]).toEqual([200, 'ok', [4800]]);
+  });
+
+  it('holds little of a large upload', async () => {
+    const { port } = await foreign(mesh, (request, response) => {
+      request.resume().on('end', () => response.end('ok'));
+    });
+    const client = await mesh.client({ orders: [port] });
+    const chunk = Buffer.alloc(65_536, 'z');
+    async function* large(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 1600; i++) {
+        yield Buffer.from(chunk);
+        if (i % 200 !== 199) continue;
+        gc();
+        most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+      }
+    }
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as () => void;
+    gc();
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    const reply = await client.dispatcher.request({
+      origin: 'http://orders',
+      path: '/',
+      method: 'PUT',
+      body: Readable.from(large()),
+    });
+    expect(await reply.body.text()).toBe('ok');
+    // 100 MiB went through.
+    expect(most).toBeLessThan(16 * 1024 * 1024);
   });
 });

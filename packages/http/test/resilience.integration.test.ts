@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { get, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type MeshError, systemRuntime } from '@inmesh/core';
+import { type Endpoint, type MeshError, systemRuntime, type WatchSource } from '@inmesh/core';
 import { deadline, defaultOutlierRules, retryGuard } from '@inmesh/resilience';
 import { Client } from 'undici';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -406,5 +406,74 @@ describe('HTTP client under failure', () => {
     expect(await text).toContain('closed');
     const late = await other.fetch('http://orders/').catch((error: Error) => error.cause);
     expect(late).toMatchObject({ code: 'INMESH_ERR_CLOSED' });
+  });
+
+  it('serves what was on its way when the listener closed', async () => {
+    const { port, listener } = await mesh.serve(text('ok'));
+    const base = await mesh.ca.issue('/ns/default/sa/web');
+    const client = new Client(`https://127.0.0.1:${port}`, {
+      connect: { cert: base.certPem, key: base.keyPem, ca: mesh.ca.bundlePem, rejectUnauthorized: false },
+    });
+    mesh.cleanup(() => client.destroy());
+    await (await client.request({ path: '/', method: 'GET' })).body.text();
+    const closing = listener.drain({ delayMs: 0, timeoutMs: 2000 });
+    // The listener accepts no more by now; the connection was idle.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const late = await client.request({ path: '/', method: 'POST', body: 'x' });
+    expect([late.statusCode, late.headers['connection']]).toEqual([200, 'close']);
+    await closing;
+  });
+
+  it('answers 504 whatever the handler had begun to set, and lets it go on', async () => {
+    let wentOn = false;
+    const { port } = await mesh.serve(
+      (_request: IncomingMessage, response: ServerResponse) => {
+        response.setHeader('transfer-encoding', 'chunked');
+        response.on('close', () => {
+          response.setHeader('x-late', '1');
+          response.write('late', () => response.end('later', () => (wentOn = true)));
+        });
+      },
+      { layers: [deadline(systemRuntime)] },
+    );
+    const base = await mesh.files('web');
+    const slow = await mesh.curl(
+      base,
+      `https://localhost:${port}/`,
+      '-H',
+      'x-envoy-expected-rq-timeout-ms: 150',
+    );
+    expect(slow.out).toMatch(/504 1\.1/);
+    while (!wentOn) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('cuts at close what goes on at an endpoint that is gone', async () => {
+    const { port } = await foreign(mesh, (_request, response) => void response.write('...'));
+    const client = await mesh.client({ orders: [port] });
+    const reply = await client.fetch('http://orders/');
+    const failed = reply.text().catch((error: Error) => error);
+    const { endpoints } = client.state('orders').cluster;
+    (endpoints as WatchSource<readonly Endpoint[]>).set([]);
+    await client.close(200);
+    expect(await failed).toBeInstanceOf(Error);
+  });
+
+  it('does not pass on the deadline and the count of another hop, by agents neither', async () => {
+    const seen: unknown[] = [];
+    const { port } = await foreign(mesh, (request, response) => {
+      seen.push(request.headers['x-envoy-expected-rq-timeout-ms'], request.headers['x-envoy-attempt-count']);
+      response.end();
+    });
+    const client = await mesh.client({ orders: [port] });
+    const headers = { 'x-envoy-expected-rq-timeout-ms': '1500', 'x-envoy-attempt-count': '3' };
+    await client.fetch('http://orders/', { headers });
+    await new Promise<void>((resolve) =>
+      get(
+        'http://orders/',
+        { agent: client.agent(), headers },
+        (reply) => void reply.resume().on('end', resolve),
+      ),
+    );
+    expect(seen).toEqual([undefined, undefined, undefined, undefined]);
   });
 });

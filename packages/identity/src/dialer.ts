@@ -77,6 +77,8 @@ function translate(error: unknown, options: SecureOptions, isSecuring: boolean):
       'INMESH_ERR_PEER_REFUSED',
       `${cluster} at ${address} ended the TLS handshake: ${code || message}`,
       {
+        // Within the handshake: no request was written.
+        retry: 'elsewhere',
         cause: error,
         details: { cluster, address },
       },

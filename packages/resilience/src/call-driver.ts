@@ -20,6 +20,7 @@ import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
 import type { RoutePolicy } from './route-policy.js';
+import { defaultRetryRules } from './rules.js';
 
 /** Tries that provably never left and go to another endpoint at once: no token, no attempt, no wait. */
 const freeUnsentTries = 2;
@@ -125,7 +126,7 @@ export class CallDriver implements Timer {
     attempt.isSent = true;
     const nowMs = this.#runtime.now();
     const elapsedMs = nowMs - attempt.startMs;
-    const judgement = judge(reply, this.#policy);
+    const judgement = judge(reply, this.#policy, this.#cluster);
     const { result, isRetryable, isPenalized } = judgement;
     this.#cluster.onResult(
       attempt.endpoint,
@@ -218,6 +219,7 @@ export class CallDriver implements Timer {
     if (attempt === undefined || this.#isDone()) return;
     this.#attempts++;
     attempt.startMs = nowMs;
+    this.#leaveWait();
     this.#phase = 'attempting';
     this.#current = attempt;
     this.#stepDueMs = perTryTimeoutMs > 0 ? nowMs + perTryTimeoutMs : Number.POSITIVE_INFINITY;
@@ -307,7 +309,7 @@ export class CallDriver implements Timer {
       this.#isExhausted = retry.maxAttempts > 1;
       return false;
     }
-    const waitMs = Math.max(backoffMs(retry.backoff, this.#attempts, cluster.random), askedMs ?? 0);
+    const waitMs = Math.max(this.#backoffMs(), askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
@@ -321,8 +323,20 @@ export class CallDriver implements Timer {
     return true;
   }
 
+  #backoffMs(): number {
+    const { backoff } = this.#policy.rules.retry;
+    try {
+      return backoffMs(backoff, this.#attempts, this.#cluster.random);
+    } catch (error) {
+      this.#cluster.onThrown('backoff', error);
+      return backoffMs(defaultRetryRules.backoff, this.#attempts, this.#cluster.random);
+    }
+  }
+
   #wait(nowMs: number, waitMs: number): void {
     this.#phase = 'waiting';
+    // No socket stands for the call meanwhile, and our timers keep no process alive.
+    this.#runtime.hold?.();
     this.#current = undefined;
     this.#stepDueMs = nowMs + waitMs;
     this.#arm(nowMs);
@@ -410,7 +424,12 @@ export class CallDriver implements Timer {
     this.#call.onFailure(totalOf(error, this.#attempts + this.#unsentTries, this.#reached));
   }
 
+  #leaveWait(): void {
+    if (this.#phase === 'waiting') this.#runtime.release?.();
+  }
+
   #finish(): void {
+    this.#leaveWait();
     if (this.#phase !== 'idle') this.#cluster.activeCalls--;
     this.#phase = 'done';
     this.#runtime.disarm(this);

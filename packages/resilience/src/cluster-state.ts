@@ -11,6 +11,7 @@ import {
 } from './ejection.js';
 import { EndpointLevels } from './endpoint-levels.js';
 import { type AttemptResult, EndpointState, endpointKey, type Tried, wasTried } from './endpoint-state.js';
+import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
 import { recoveryRamp } from './rules.js';
@@ -85,6 +86,7 @@ export class ClusterState {
   /** Chance. */
   readonly random: () => number;
   readonly #parts: ClusterParts;
+  readonly #thrown = new Set<string>();
   readonly #listeners = new Set<() => void>();
   #cluster: Cluster;
   #states = new Map<string, EndpointState>();
@@ -216,6 +218,13 @@ export class ClusterState {
   /** The last byte of an attempt, or its end without one. */
   onEnd(endpoint: EndpointState): void {
     endpoint.active--;
+  }
+
+  /** Something of the user's threw instead of answering; calls go on without it. Logged once. */
+  onThrown(what: 'backoff' | 'balancer' | 'classifier', error: unknown): void {
+    if (this.#thrown.has(what)) return;
+    this.#thrown.add(what);
+    this.#parts.logger.error({ cluster: this.name, what, error }, 'a function of the application threw');
   }
 
   /** No connection to an endpoint could be opened. */
@@ -369,17 +378,23 @@ export class ClusterState {
     this.#levels = this.#build(nowMs);
   }
 
+  #factory(): BalancerFactory {
+    const { balancers } = this.#parts;
+    const own =
+      balancers !== undefined && Object.hasOwn(balancers, this.name) ? balancers[this.name] : undefined;
+    if (own === undefined) return balancersByName[this.rules.balancer];
+    return guardBalancer(own, (error) => this.onThrown('balancer', error));
+  }
+
   #build(nowMs: number): EndpointLevels {
-    const { locality = '', balancers } = this.#parts;
-    const { rules, name } = this.#cluster;
+    const { locality = '' } = this.#parts;
+    const { rules } = this.#cluster;
     const endpoints = this.endpoints;
     const levels = new EndpointLevels({
       endpoints,
       rules,
       locality,
-      factory:
-        (balancers !== undefined && Object.hasOwn(balancers, name) ? balancers[name] : undefined) ??
-        balancersByName[rules.balancer],
+      factory: this.#factory(),
       random: this.random,
       nowMs,
     });

@@ -1,4 +1,6 @@
+import type { ReplyClass } from '@inmesh/core';
 import type { DriverReply } from './attempt.js';
+import type { ClusterState } from './cluster-state.js';
 import type { AttemptResult } from './endpoint-state.js';
 import type { RoutePolicy } from './route-policy.js';
 
@@ -25,9 +27,24 @@ const [unknown, unknownAgain] = of('unknown', true);
 /** Nothing is wrong. */
 export const fine: Judgement = ok;
 
-/** Judges the head of a reply: the classifier of the user first, then its status. */
-export function judge(reply: DriverReply, { rules, predicate }: RoutePolicy): Judgement {
-  const own = rules.classify?.(reply);
+function classify(reply: DriverReply, { rules }: RoutePolicy, cluster: ClusterState): ReplyClass | undefined {
+  if (rules.classify === undefined) return undefined;
+  try {
+    return rules.classify(reply);
+  } catch (thrown) {
+    cluster.onThrown('classifier', thrown);
+    return undefined;
+  }
+}
+
+/**
+ * Judges the head of a reply: the classifier of the user first, then its status.
+ *
+ * @param cluster - Told if the classifier throws.
+ */
+export function judge(reply: DriverReply, policy: RoutePolicy, cluster: ClusterState): Judgement {
+  const { predicate } = policy;
+  const own = classify(reply, policy, cluster);
   if (own === 'success') return fine;
   if (own !== undefined) return own === 'retryable' ? errorAgain : error;
   const { httpStatus } = reply;

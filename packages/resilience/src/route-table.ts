@@ -88,6 +88,11 @@ function split(target: string): Path {
     : { path: target.slice(0, question), query: target.slice(question) };
 }
 
+/** A path that brings a query of its own keeps it. */
+function join(path: string, query: string): string {
+  return path.includes('?') && query.startsWith('?') ? `${path}&${query.slice(1)}` : path + query;
+}
+
 function startsWithSegments(path: string, segments: string): boolean {
   const prefix = segments.endsWith('/') ? segments.slice(0, -1) : segments;
   return path.startsWith(prefix) && (path.length === prefix.length || path.charCodeAt(prefix.length) === 47);
@@ -198,7 +203,7 @@ class CompiledRoute {
       kind: 'forward',
       cluster: backend.cluster,
       policy: this.#policy,
-      target: rewritten === undefined ? undefined : rewritten + path.query,
+      target: rewritten === undefined ? undefined : join(rewritten, path.query),
       authority: rewrite?.authority,
       request: edits(request, backend.request),
       response: edits(backend.response, response),
@@ -230,7 +235,7 @@ function redirect(
     action.path ?? (action.prefix === undefined ? path.path : replacePrefix(path.path, match, action.prefix));
   return {
     httpStatus: action.status ?? 301,
-    headers: [['location', `${action.scheme ?? request.scheme}://${authority}${to}${path.query}`]],
+    headers: [['location', `${action.scheme ?? request.scheme}://${authority}${join(to, path.query)}`]],
   };
 }
 
