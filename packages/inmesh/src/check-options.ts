@@ -117,7 +117,7 @@ const codeOnly = {
   layers: objectOf<UserLayers>({ inbound: listOf(layer), outbound: listOf(layer) }),
   balancers: recordOf(callable),
   logger: having<Logger>({ debug: true, info: true, warn: true, error: true }),
-  runtime: having<Runtime>({
+  runtime: having<Omit<Runtime, 'hold' | 'release'>>({
     now: true,
     wallMs: true,
     random: true,

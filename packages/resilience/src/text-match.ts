@@ -26,45 +26,67 @@ function refuse(pattern: string, why: string, cause?: unknown): never {
   );
 }
 
-/** A group that is open while a pattern is read: whether what is inside could match one text in several ways. */
-interface OpenGroup {
-  isAmbiguous: boolean;
-}
-
 const repetition = /^(?:[*+]|\{\d*,\d*\}|\{\d+\})/;
+const bounded = /^\{\d+\}|^\{\d*,\d+\}/;
 
 /**
- * Refuses patterns that can take exponential time on texts made for them: a repeated group that itself repeats or
- * chooses. Some harmless ones are refused with them.
+ * Reads a pattern and refuses what can take exponential time on texts made for it: a repeated group that itself
+ * repeats or chooses. Some harmless patterns are refused with them.
  */
-function checkCost(pattern: string): void {
-  const open: OpenGroup[] = [{ isAmbiguous: false }];
-  let unbounded = 0;
-  let isInClass = false;
-  let closed: OpenGroup | undefined;
-  for (let i = 0; i < pattern.length; i++) {
-    const character = pattern[i] ?? '';
-    const before = closed;
-    closed = undefined;
+class CostCheck {
+  readonly #pattern: string;
+  /** For each open group, whether what is inside could match one text in several ways. */
+  readonly #open: boolean[] = [false];
+  /** Whether the group that was just closed could. */
+  #closed = false;
+  #unbounded = 0;
+  #isInClass = false;
+
+  constructor(pattern: string) {
+    this.#pattern = pattern;
+  }
+
+  /** @throws MeshError `INMESH_ERR_CONFIG_INVALID` */
+  run(): void {
+    for (let i = 0; i < this.#pattern.length; ) i += this.#step(i);
+  }
+
+  /** @returns Characters that were read. */
+  #step(at: number): number {
+    const character = this.#pattern[at] ?? '';
+    const wasAmbiguous = this.#closed;
+    this.#closed = false;
     if (character === '\\') {
-      if (/[1-9k]/.test(pattern[i + 1] ?? '')) refuse(pattern, 'it refers back to what it matched');
-      i++;
-    } else if (isInClass) isInClass = character !== ']';
-    else if (character === '[') isInClass = true;
-    else if (character === '(') open.push({ isAmbiguous: false });
-    else if (character === ')') closed = open.length > 1 ? open.pop() : undefined;
-    else if (character === '|') (open.at(-1) ?? { isAmbiguous: false }).isAmbiguous = true;
-    else {
-      const [found] = repetition.exec(pattern.slice(i)) ?? [];
-      if (found === undefined) continue;
-      if (before?.isAmbiguous) refuse(pattern, 'it repeats a group that itself repeats or chooses');
-      if (!/^\{\d+\}|^\{\d*,\d+\}/.test(found) && ++unbounded > maxRepetitions)
-        refuse(pattern, `it has more than ${maxRepetitions} unbounded repetitions`);
-      (open.at(-1) ?? { isAmbiguous: false }).isAmbiguous = true;
-      i += found.length - 1;
+      if (/[1-9k]/.test(this.#pattern[at + 1] ?? '')) refuse(this.#pattern, 'it refers back to what it matched');
+      return 2;
     }
-    // What is ambiguous inside is so outside, whatever it stands in.
-    if (closed?.isAmbiguous) (open.at(-1) ?? closed).isAmbiguous = true;
+    if (this.#isInClass) this.#isInClass = character !== ']';
+    else if (character === '[') this.#isInClass = true;
+    else if (character === '(') this.#open.push(false);
+    else if (character === ')') this.#close();
+    else if (character === '|') this.#mark();
+    else return this.#repeat(at, wasAmbiguous);
+    return 1;
+  }
+
+  #repeat(at: number, wasAmbiguous: boolean): number {
+    const [found] = repetition.exec(this.#pattern.slice(at)) ?? [];
+    if (found === undefined) return 1;
+    if (wasAmbiguous) refuse(this.#pattern, 'it repeats a group that itself repeats or chooses');
+    if (!bounded.test(found) && ++this.#unbounded > maxRepetitions)
+      refuse(this.#pattern, `it has more than ${maxRepetitions} unbounded repetitions`);
+    this.#mark();
+    return found.length;
+  }
+
+  /** What is ambiguous inside is so outside, whatever it stands in. */
+  #close(): void {
+    this.#closed = this.#open.length > 1 && this.#open.pop() === true;
+    if (this.#closed) this.#mark();
+  }
+
+  #mark(): void {
+    this.#open[this.#open.length - 1] = true;
   }
 }
 
@@ -80,7 +102,7 @@ function compileRegex(pattern: string): RegExp {
   } catch (error) {
     refuse(pattern, error instanceof Error ? error.message : String(error), error);
   }
-  checkCost(pattern);
+  new CostCheck(pattern).run();
   return new RegExp(`^(?:${pattern})$`);
 }
 
