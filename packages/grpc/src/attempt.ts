@@ -124,6 +124,8 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
 
   onReceiveStatus(status: AttemptStatus): void {
     if (this.#isOpen) this.#finish(status);
+    // Nobody judged it, so it must not lead to another attempt.
+    else this.#rpc.forbidRetry(status);
     this.#listener?.onReceiveStatus(status);
   }
 

@@ -35,6 +35,8 @@ export interface ClientRpcParts {
   readonly origin: CallOrigin | undefined;
   /** Attempts that grpc-js makes at most. */
   readonly maxAttempts: number;
+  /** Whether it may reach a handler twice; if not, only what provably reached none is sent again. */
+  readonly mayRunTwice: boolean;
   /** Whether it waits for a connection, however long. */
   readonly waitsForReady: boolean;
   /** The layers' view of it, where there are layers. */
@@ -68,10 +70,13 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** When it must have a head, on the monotonic clock; `Infinity` if unbounded or not known yet. */
   headDueMs = Number.POSITIVE_INFINITY;
   readonly #parts: ClientRpcParts;
-  /** Made only where there is something to decide. */
-  readonly #gate: RetryGate | undefined;
+  /** Made when there is something to decide. */
+  #gate: RetryGate | undefined;
+  /** When its route ends it, on the monotonic clock. */
+  readonly #totalDueMs: number;
   #attempt: RpcAttempt | undefined;
   #hasHead = false;
+  #isCommitted = false;
   #isPending = false;
   /** Why we ended it ourselves. */
   #cut: MeshError | undefined;
@@ -88,12 +93,13 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     this.forward = parts.forward;
     this.origin = parts.origin;
     this.waitsForReady = parts.waitsForReady;
-    if (parts.maxAttempts > 1)
-      this.#gate = new RetryGate(parts.cluster, parts.forward.policy, parts.maxAttempts);
     parts.cluster.activeCalls++;
     parts.live.add(this);
+    const { timeoutMs } = parts.forward.policy.rules;
+    const nowMs = parts.runtime.now();
+    this.#totalDueMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;
     // Who says that it waits for a connection is not bound by the time that takes.
-    if (!parts.waitsForReady) this.#armHead(parts.runtime.now());
+    if (!parts.waitsForReady) this.#armHead(nowMs);
   }
 
   createFilter(): this {
@@ -140,7 +146,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   onPick(metadata: Metadata): boolean {
     this.#attempt?.abandon();
     const isFirst = this.#attempt === undefined && this.tried === undefined;
-    return isFirst || this.#gate === undefined || this.#gate.onPick(metadata);
+    return isFirst || this.#needGate()?.onPick(metadata) !== false;
   }
 
   /** It waits for a connection. @returns `false` if too many do */
@@ -164,7 +170,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
 
   /** A status of ours, which grpc-js must not retry. */
   forbidRetry(status: StatusObject): StatusObject {
-    this.#gate?.forbid(status.metadata);
+    this.#needGate()?.forbid(status.metadata);
     return status;
   }
 
@@ -184,23 +190,23 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     this.#disarm();
   }
 
+  /** grpc-js sends nothing again: a head came, or the request is larger than it keeps for that. */
+  onCommitted(): void {
+    this.#isCommitted = true;
+  }
+
   /** An attempt ended while the RPC goes on: here it is decided whether there is another. */
   onAttemptEnd(attempt: RpcAttempt, status: AttemptStatus, judgement: Judgement): void {
     this.#lastTrailers = status.metadata;
     this.#isFine = judgement.result === 'ok';
     if (status.code === 0 || this.#hasHead) return;
-    if (this.#gate === undefined)
-      this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
     if (this.tried === undefined) this.tried = [attempt.endpoint];
     else this.tried.push(attempt.endpoint);
-    const { runtime } = this.#parts;
-    this.#gate?.onFailure({
-      metadata: status.metadata,
-      isRefused: isRefused(status),
-      isRetryable: judgement.isRetryable && this.#cut === undefined,
-      nowMs: runtime.now(),
-      endMs: Math.min(this.headDueMs, this.origin?.deadlineMs ?? Number.POSITIVE_INFINITY),
-    });
+    // What grpc-js will not send again, whatever we say, costs nothing.
+    const gate = this.#isCommitted ? undefined : this.#needGate();
+    if (gate === undefined)
+      this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
+    else this.#ask(gate, status, judgement.isRetryable);
   }
 
   /** Ends it, wherever it is. */
@@ -224,6 +230,25 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
         { stackless: true },
       ),
     );
+  }
+
+  /** `undefined` where grpc-js makes one attempt: then it decides everything itself. */
+  #needGate(): RetryGate | undefined {
+    const { cluster, forward, maxAttempts } = this.#parts;
+    if (maxAttempts > 1) this.#gate ??= new RetryGate(cluster, forward.policy, maxAttempts);
+    return this.#gate;
+  }
+
+  #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): void {
+    const { mayRunTwice, runtime } = this.#parts;
+    const wasRefused = isRefused(status);
+    gate.onFailure({
+      metadata: status.metadata,
+      isRefused: wasRefused,
+      isRetryable: isRetryable && (mayRunTwice || wasRefused) && this.#cut === undefined,
+      nowMs: runtime.now(),
+      endMs: Math.min(this.headDueMs, this.#totalDueMs, this.origin?.deadlineMs ?? Number.POSITIVE_INFINITY),
+    });
   }
 
   #armHead(nowMs: number): void {

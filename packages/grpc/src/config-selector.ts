@@ -131,17 +131,19 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
     editMetadata(metadata, forward.request);
     const origin = originOf(metadata);
     const { idempotent } = forward.policy.rules;
-    const mayRepeat =
-      this.#rules.maxAttempts > 1 &&
-      (idempotent ?? this.#rules.idempotent.has(path)) &&
-      !isRetryOfCaller(origin?.parent);
-    const methodConfig = methodConfigOf(forward.policy, mayRepeat);
+    const isFinal = this.#rules.maxAttempts <= 1 || isRetryOfCaller(origin?.parent);
+    const mayRunTwice = !isFinal && (idempotent ?? this.#rules.idempotent.has(path));
+    const methodConfig = methodConfigOf(
+      forward.policy,
+      isFinal ? 'nothing' : mayRunTwice ? 'anything' : 'refused',
+    );
     const plan = stack.plan({ side: 'client', cluster: cluster.name });
     const rpc = new ClientRpc({
       cluster,
       forward,
       origin,
       maxAttempts: Math.min(methodConfig.retryPolicy?.maxAttempts ?? 1, this.#rules.maxAttempts),
+      mayRunTwice,
       waitsForReady: metadata.getOptions().waitForReady === true,
       call:
         plan.layers.length === 0
@@ -155,6 +157,7 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
       pickInformation: toPickInformation(rpc),
       status: Status.OK,
       dynamicFilterFactories: [rpc],
+      onCommitted: () => rpc.onCommitted(),
     };
   }
 }

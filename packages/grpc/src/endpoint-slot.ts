@@ -167,6 +167,8 @@ export class EndpointSlot implements EndpointEntry {
         { stackless: true },
       );
     this.#lastError = undefined;
+    // Names may resolve to others by now.
+    cluster.onUnreachable();
   }
 
   #drop(subchannel: Subchannel): void {

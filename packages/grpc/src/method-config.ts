@@ -1,5 +1,6 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { RoutePolicy } from '@inmesh/resilience';
+import { resetStatuses } from './outcome.js';
 
 /** What grpc-js is told of an RPC. */
 export type MethodConfig = ReturnType<experimental.ConfigSelector['invoke']>['methodConfig'];
@@ -7,10 +8,16 @@ export type MethodConfig = ReturnType<experimental.ConfigSelector['invoke']>['me
 /** Attempts that grpc-js makes at most; more in a policy are cut down to it. gRPC A6. */
 const attemptsLimit = 5;
 
-/** CANCELLED, INTERNAL, UNAVAILABLE: what grpc-js calls a broken connection or stream. */
-const resetStatuses: readonly number[] = [1, 13, 14];
 const deadlineExceeded = 4;
+/** What a refused stream becomes. */
+const unavailable = 14;
 const everyStatus: readonly number[] = Array.from({ length: 16 }, (_, i) => i + 1);
+
+/**
+ * What of an RPC may be sent again: anything, if it may reach a handler twice; what provably reached none, however
+ * often that happens; nothing, except what grpc-js repeats of itself, once.
+ */
+export type Repeats = 'anything' | 'nothing' | 'refused';
 
 /** `0.025s`: whole nanoseconds, no exponent. */
 function seconds(ms: number): string {
@@ -21,9 +28,13 @@ function seconds(ms: number): string {
  * Statuses that grpc-js may retry after: those of the conditions, and those that a broken connection or a timeout of
  * ours looks like. Whether it does is decided at the end of each attempt, where more is known than the number.
  */
-function retryableStatuses({ rules, predicate }: RoutePolicy): number[] {
+function retryableStatuses({ rules, predicate }: RoutePolicy, repeats: Repeats): number[] {
+  const isRefusedRetryable = predicate.onRefused || rules.classify !== undefined;
+  if (repeats === 'nothing') return [];
+  if (repeats === 'refused') return isRefusedRetryable ? [unavailable] : [];
   if (rules.classify !== undefined) return [...everyStatus];
   const statuses = new Set(predicate.grpcStatuses);
+  if (isRefusedRetryable) statuses.add(unavailable);
   if (predicate.onReset) {
     for (const status of resetStatuses) statuses.add(status);
     if (rules.retry.perTryTimeoutMs > 0) statuses.add(deadlineExceeded);
@@ -31,15 +42,14 @@ function retryableStatuses({ rules, predicate }: RoutePolicy): number[] {
   return [...statuses];
 }
 
-function build(policy: RoutePolicy, isRetried: boolean): MethodConfig {
+function build(policy: RoutePolicy, repeats: Repeats): MethodConfig {
   const { retry, timeoutMs } = policy.rules;
   const config: MethodConfig = { name: [] };
   if (timeoutMs > 0) {
     const whole = Math.floor(timeoutMs / 1000);
     config.timeout = { seconds: whole, nanos: Math.round((timeoutMs - whole * 1000) * 1e6) };
   }
-  if (!isRetried) return config;
-  const retryableStatusCodes = retryableStatuses(policy);
+  const retryableStatusCodes = retry.maxAttempts > 1 ? retryableStatuses(policy, repeats) : [];
   if (retryableStatusCodes.length === 0) return config;
   // A function of the user's own cannot be told to grpc-js, which draws its waits itself: the default stands in.
   const { baseMs, maxMs } = typeof retry.backoff === 'function' ? { baseMs: 25, maxMs: 250 } : retry.backoff;
@@ -53,27 +63,18 @@ function build(policy: RoutePolicy, isRetried: boolean): MethodConfig {
   return config;
 }
 
-interface Configs {
-  readonly plain: MethodConfig;
-  readonly retried: MethodConfig;
-}
+const compiled = new WeakMap<RoutePolicy, Readonly<Record<Repeats, MethodConfig>>>();
 
-const compiled = new WeakMap<RoutePolicy, Configs>();
-
-/**
- * Rules of a route as grpc-js takes them.
- *
- * @param mayRepeat - Whether the RPC may reach a handler twice; if not, only what provably reached none is sent again,
- * which grpc-js does without a policy.
- */
-export function methodConfigOf(policy: RoutePolicy, mayRepeat: boolean): MethodConfig {
+/** Rules of a route as grpc-js takes them. What it may repeat by them still has to pass the gate. */
+export function methodConfigOf(policy: RoutePolicy, repeats: Repeats): MethodConfig {
   let configs = compiled.get(policy);
   if (configs === undefined) {
     configs = {
-      plain: build(policy, false),
-      retried: build(policy, policy.rules.retry.maxAttempts > 1),
+      anything: build(policy, 'anything'),
+      refused: build(policy, 'refused'),
+      nothing: build(policy, 'nothing'),
     };
     compiled.set(policy, configs);
   }
-  return mayRepeat ? configs.retried : configs.plain;
+  return configs[repeats];
 }

@@ -17,10 +17,22 @@ export interface AttemptStatus {
 
 const resourceExhausted = 8;
 
-/** What grpc-js says when a connection broke under a call; a peer's own UNAVAILABLE must not be taken for it. */
-const dropped = 'Connection dropped';
-/** What it says when a message could not be written. */
-const unwritten = /^Write (?:error|failed)/;
+/**
+ * What grpc-js calls a connection or a stream that broke: CANCELLED (CANCEL), PERMISSION_DENIED
+ * (INADEQUATE_SECURITY), RESOURCE_EXHAUSTED (ENHANCE_YOUR_CALM), INTERNAL (others), UNAVAILABLE (REFUSED_STREAM, no
+ * connection).
+ *
+ * @see {@link https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors | gRPC over HTTP/2, Errors}
+ */
+export const resetStatuses: ReadonlySet<number> = new Set([1, 7, resourceExhausted, 13, 14]);
+
+/** What grpc-js says when a connection broke under a call, or a message could not be written. */
+const broken = /^(?:Connection dropped$|Write (?:error|failed))/;
+
+/** Whether grpc-js made a status up, as far as that can be told: a peer's reply of trailers only names its type. */
+function isBare(metadata: Metadata): boolean {
+  return Object.keys(metadata.getMap()).length === 0;
+}
 
 /** Whether the peer proved that no handler saw the call: REFUSED_STREAM, or beyond the last stream of a GOAWAY. */
 export function isRefused({ rstCode }: AttemptStatus): boolean {
@@ -28,9 +40,9 @@ export function isRefused({ rstCode }: AttemptStatus): boolean {
 }
 
 /** Whether the connection or the stream broke, rather than the peer said how the call ended. */
-export function isReset({ code, details, rstCode }: AttemptStatus): boolean {
-  if (code === 0) return false;
-  return rstCode !== undefined || details === dropped || unwritten.test(details);
+export function isReset({ code, details, metadata, rstCode }: AttemptStatus): boolean {
+  if (!resetStatuses.has(code)) return false;
+  return rstCode !== undefined || (broken.test(details) && isBare(metadata));
 }
 
 /**
@@ -71,6 +83,27 @@ export interface Judgement {
 
 const fine: Judgement = Object.freeze({ result: 'ok', isPenalized: false, isRetryable: false });
 
+/** Whether it is a status of gRPC that is not OK: grpc-js can be told to repeat no other. */
+function isFailure(code: number): boolean {
+  return code >= 1 && code <= 16;
+}
+
+/** What the user's classifier says; one that throws says nothing. */
+function opinionOf(
+  classify: NonNullable<RoutePolicy['rules']['classify']>,
+  { code, metadata }: AttemptStatus,
+): ReturnType<typeof classify> {
+  try {
+    return classify({
+      httpStatus: 200,
+      grpcStatus: code,
+      header: (name) => metadata.get(name)[0]?.toString(),
+    });
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Judges the status of an attempt by the rules of its route.
  *
@@ -85,15 +118,11 @@ export function judge(
   if (isTimedOut) return { result: 'local-error', isPenalized: true, isRetryable: predicate.onReset };
   if (status.code === 0 && classify === undefined) return fine;
   const result = resultOf(status);
-  const own = classify?.({
-    httpStatus: 200,
-    grpcStatus: status.code,
-    header: (name) => status.metadata.get(name)[0]?.toString(),
-  });
+  const own = classify === undefined ? undefined : opinionOf(classify, status);
   if (own !== undefined)
     return own === 'success'
       ? fine
-      : { result: 'error', isPenalized: true, isRetryable: own === 'retryable' && status.code !== 0 };
+      : { result: 'error', isPenalized: true, isRetryable: own === 'retryable' && isFailure(status.code) };
   const isBroken = isReset(status);
   return {
     result,

@@ -111,11 +111,122 @@ describe('gRPC against what production does', () => {
     expect(ledger).toEqual(['x', 'x']);
     expect(cluster().stats.retries).toBe(0);
     refusals = 2;
-    expect(await fault(client.unary('y'))).toMatchObject({ code: 14 });
+    expect(await client.unary('y')).toBe('y');
+    expect(cluster().stats.retries).toBe(1);
+    refusals = Number.POSITIVE_INFINITY;
+    expect(await fault(client.unary('never'))).toMatchObject({ code: 14 });
+    expect(ledger.filter((text) => text === 'never')).toHaveLength(4);
     refusals = 3;
     const twice = await mesh.client([port], { rules: retried, ...safe });
     expect(await twice.client.unary('z')).toBe('z');
     expect(twice.cluster().stats.retries).toBe(2);
+  });
+
+  it('calls the endpoint that takes it when all others refuse, whatever the method', async () => {
+    const refuse = (stream: ServerHttp2Stream): boolean => {
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return false;
+    };
+    const bad = [await serveForeign(mesh, {}, refuse), await serveForeign(mesh, {}, refuse)];
+    const good = await serveForeign(mesh);
+    const { client } = await mesh.client([...bad.map(({ port }) => port), good.port], {
+      rules: retried,
+      clusterRules: { balancer: 'round-robin', retryBudget: { capacity: 100, perSuccess: 0 } },
+    });
+    while (bad.some(({ ledger }) => ledger.length === 0)) await client.unary('warm');
+    good.ledger.length = 0;
+    const texts = Array.from({ length: 20 }, (_, i) => `call ${i}`);
+    for (const text of texts) expect(await client.unary(text)).toBe(text);
+    expect(good.ledger).toEqual(texts);
+  });
+
+  const reply =
+    (trailers: Record<string, string>) =>
+    (stream: ServerHttp2Stream): boolean => {
+      stream.respond(
+        { ':status': 200, 'content-type': 'application/grpc', ...trailers },
+        { endStream: true },
+      );
+      return false;
+    };
+  const { NGHTTP2_NO_ERROR: none, NGHTTP2_HTTP_1_1_REQUIRED: last } = constants;
+  const resets = Array.from({ length: last - none + 1 }, (_, code) => code)
+    .filter((code) => code !== constants.NGHTTP2_REFUSED_STREAM)
+    .map((code) => [
+      `RST_STREAM ${code}`,
+      (stream: ServerHttp2Stream): boolean => {
+        stream.close(code);
+        return false;
+      },
+    ]) as [string, (stream: ServerHttp2Stream) => boolean][];
+
+  it.each([
+    ...resets,
+    [
+      'the end of the connection',
+      (stream: ServerHttp2Stream) => {
+        stream.session?.destroy();
+        return false;
+      },
+    ],
+    [
+      'a GOAWAY that counts it as processed, and the end',
+      (stream: ServerHttp2Stream) => {
+        stream.session?.goaway(0, stream.id ?? 0, undefined);
+        stream.session?.destroy();
+        return false;
+      },
+    ],
+    ['UNAVAILABLE', reply({ 'grpc-status': '14' })],
+    [
+      'UNAVAILABLE that claims a refusal and asks for another try',
+      reply({
+        'grpc-status': '14',
+        'grpc-message': 'Stream refused by server',
+        'grpc-retry-pushback-ms': '0',
+      }),
+    ],
+    [
+      'UNAVAILABLE that claims a broken connection',
+      reply({ 'grpc-status': '14', 'grpc-message': 'Connection dropped' }),
+    ],
+    ['INTERNAL', reply({ 'grpc-status': '13' })],
+  ])('never sends a call again that is not idempotent after %s', async (_name, end) => {
+    const { port, ledger } = await serveForeign(mesh, {}, end);
+    const { client, cluster } = await mesh.client([port], { rules: retried });
+    await fault(client.unary('pay'));
+    expect(ledger).toEqual(['pay']);
+    expect(cluster().stats.retries).toBe(0);
+  });
+
+  it('never sends it again when it was refused once and then run', async () => {
+    const { port, ledger } = await serveForeign(mesh, {}, (stream, _text, count) => {
+      if (count === 1) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      else stream.session?.destroy();
+      return false;
+    });
+    const { client } = await mesh.client([port], { rules: retried });
+    await fault(client.unary('pay'));
+    expect(ledger).toEqual(['pay', 'pay']);
+  });
+
+  it.each(resets)('repeats an idempotent call after %s, and counts what it repeats', async (_name, end) => {
+    const { port, ledger } = await serveForeign(mesh, {}, end);
+    const { client, cluster } = await mesh.client([port], { rules: retried, ...safe });
+    await fault(client.unary('get'));
+    expect(ledger).toEqual(['get', 'get', 'get']);
+    expect(cluster().stats.retries).toBe(2);
+    expect(cluster()).toMatchObject({ activeRetries: 0, activeCalls: 0 });
+  });
+
+  it('takes no token for what is too large to be repeated', async () => {
+    const { port, ledger } = await serveForeign(mesh, {}, reply({ 'grpc-status': '14' }));
+    const { client, cluster } = await mesh.client([port], { rules: retried, ...safe });
+    const tokens = cluster().budget.tokens;
+    await fault(client.unary('x'.repeat(3_000_000)));
+    expect(ledger).toHaveLength(1);
+    expect(cluster().stats).toMatchObject({ retries: 0, budgetRefusals: 0 });
+    expect(cluster().budget.tokens).toBe(tokens);
   });
 
   it('repeats a call whose connection broke only if its method is idempotent, and blames the endpoint', async () => {

@@ -221,6 +221,8 @@ export interface ClientOptions {
   /** Routes of `echo`. */
   routes?: readonly Route[];
   channel?: GrpcChannelOptions;
+  /** Told of clusters that could not be connected to. */
+  onUnreachable?: (cluster: string) => void;
   grpc?: grpc.ClientOptions;
 }
 
@@ -230,6 +232,8 @@ export interface TestClient {
   readonly source: StaticIdentitySource;
   cluster(name?: string): ClusterState;
   endpoints(name?: string): WatchSource<readonly Endpoint[]>;
+  /** Clusters that could not be connected to, once for each failure. */
+  readonly unreachable: readonly string[];
   replace(changed: Partial<Snapshot>): void;
 }
 
@@ -323,7 +327,15 @@ export class TestMesh {
       policies: [],
     };
     const listeners = new Set<() => void>();
-    const clusters = new Clusters({ runtime, logger: silentLogger });
+    const unreachable: string[] = [];
+    const clusters = new Clusters({
+      runtime,
+      logger: silentLogger,
+      onUnreachable: (name) => {
+        unreachable.push(name);
+        options.onUnreachable?.(name);
+      },
+    });
     const mesh = createGrpcClient({
       snapshot: () => snapshot,
       onSnapshot: (listener) => {
@@ -362,6 +374,7 @@ export class TestMesh {
         if (found === undefined) throw new Error(`no cluster ${name}`);
         return found;
       },
+      unreachable,
       replace: (changed) => {
         snapshot = { ...snapshot, ...changed, version: snapshot.version + 1 };
         for (const listener of listeners) listener();

@@ -110,6 +110,12 @@ describe('retries of gRPC', () => {
     expect(
       await fault(waiting.client.unary('x', undefined, { deadline: Date.now() + 20_000 })),
     ).toMatchObject({ code: 14, details: 'no 1' });
+    slow.seen.calls = 0;
+    const bounded = await mesh.client([(await mesh.serve({ Unary: slow.Unary })).port], {
+      rules: { ...retried(), timeoutMs: 20_000 },
+      channel: idempotent,
+    });
+    expect(await fault(bounded.client.unary('x'))).toMatchObject({ code: 14, details: 'no 1' });
   });
 
   it('does not repeat in the handler of a call that is a repetition, and tells its caller not to', async () => {

@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import { type Cluster, type RetryRules, silentLogger, WatchSource } from '@inmesh/core';
+import { type Cluster, type RetryRules, type RouteRules, silentLogger, WatchSource } from '@inmesh/core';
 import { createManualRuntime } from '@inmesh/core/testing';
 import {
   ClusterState,
@@ -108,25 +108,32 @@ describe('methodConfigOf', () => {
       timeoutMs: 1500,
       retry: { ...defaultRetryRules, maxAttempts: 9, perTryTimeoutMs: 100 },
     });
-    expect(methodConfigOf(policy, false)).toEqual({ name: [], timeout: { seconds: 1, nanos: 500_000_000 } });
-    const { retryPolicy } = methodConfigOf(policy, true);
+    expect(methodConfigOf(policy, 'nothing')).toEqual({
+      name: [],
+      timeout: { seconds: 1, nanos: 500_000_000 },
+    });
+    const { retryPolicy } = methodConfigOf(policy, 'anything');
     expect(retryPolicy).toMatchObject({
       maxAttempts: 5,
       initialBackoff: '0.025000000s',
       maxBackoff: '0.250000000s',
       backoffMultiplier: 2,
     });
-    expect(retryPolicy?.retryableStatusCodes.toSorted()).toEqual([1, 13, 14, 4]);
-    expect(methodConfigOf(policy, true)).toBe(methodConfigOf(policy, true));
+    expect(retryPolicy?.retryableStatusCodes.toSorted()).toEqual([1, 13, 14, 4, 7, 8]);
+    const refused = methodConfigOf(policy, 'refused').retryPolicy;
+    expect(refused?.retryableStatusCodes).toEqual([14]);
+    expect(methodConfigOf(policy, 'anything')).toBe(methodConfigOf(policy, 'anything'));
   });
 
   it('has no policy where one attempt is all, or nothing is retried', () => {
-    expect(methodConfigOf(policyOf({ maxAttempts: 1 }), true).retryPolicy).toBeUndefined();
-    expect(methodConfigOf(policyOf({ conditions: [] }), true).retryPolicy).toBeUndefined();
+    expect(methodConfigOf(policyOf({ maxAttempts: 1 }), 'anything').retryPolicy).toBeUndefined();
+    expect(methodConfigOf(policyOf({ conditions: [] }), 'anything').retryPolicy).toBeUndefined();
   });
 });
 
 describe('judge', () => {
+  const ofPeer = new Metadata();
+  ofPeer.set('content-type', 'application/grpc');
   const status = (code: number, changed: Partial<AttemptStatus> = {}): AttemptStatus => ({
     code,
     details: '',
@@ -148,6 +155,11 @@ describe('judge', () => {
     [status(14, { details: 'Connection dropped' }), 'local-error', true, true],
     [status(13, { rstCode: 2 }), 'local-error', true, true],
     [status(14, { rstCode: 7 }), 'unknown', false, true],
+    [status(8, { rstCode: 11 }), 'local-error', true, true],
+    [status(7, { rstCode: 12 }), 'local-error', true, true],
+    [status(14, { details: 'Connection dropped', metadata: ofPeer }), 'gateway-error', true, true],
+    [status(13, { details: 'Connection dropped', metadata: ofPeer }), 'error', true, false],
+    [status(13, { details: 'Write error: EPIPE', metadata: ofPeer }), 'error', true, false],
     [status(99), 'error', true, false],
   ])('%o', (given, result, isPenalized, isRetryable) => {
     expect(judge(policyOf(), given, false)).toEqual({ result, isPenalized, isRetryable });
@@ -160,6 +172,31 @@ describe('judge', () => {
       isRetryable: true,
     });
     expect(judge(policyOf({ conditions: ['unavailable'] }), status(4), true).isRetryable).toBe(false);
+  });
+});
+
+describe('a classifier of the user', () => {
+  const judged = (classify: NonNullable<RouteRules['classify']>, code: number) =>
+    judge(
+      routePolicy({ ...defaultRouteRules, retry: defaultRetryRules, classify }),
+      { code, details: '', metadata: new Metadata() },
+      false,
+    );
+
+  it('is not asked again, nor believed, when it throws', () => {
+    const classify = () => {
+      throw new Error('bug');
+    };
+    expect(judged(classify, 14)).toEqual({ result: 'gateway-error', isPenalized: true, isRetryable: true });
+    expect(judged(classify, 0)).toEqual({ result: 'ok', isPenalized: false, isRetryable: false });
+  });
+
+  it('cannot have a status repeated that grpc-js does not know', () => {
+    expect([0, 16, 99].map((code) => judged(() => 'retryable', code).isRetryable)).toEqual([
+      false,
+      true,
+      false,
+    ]);
   });
 });
 

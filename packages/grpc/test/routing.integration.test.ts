@@ -88,6 +88,17 @@ describe('endpoints of gRPC', () => {
     expect(cluster().pending).toBe(0);
   });
 
+  it('asks for endpoints anew when one cannot be reached, and calls the one that took its place', async () => {
+    const gone = await mesh.serve();
+    await gone.listener.close();
+    const { port } = await mesh.serve();
+    const { client, endpoints, unreachable } = await mesh.client([gone.port], {
+      onUnreachable: () => endpoints().set([{ host: '127.0.0.1', port }]),
+    });
+    expect(await client.unary('x', new grpc.Metadata({ waitForReady: true }))).toBe('echo x');
+    expect(unreachable).toContain('echo');
+  });
+
   it('names both identities where the peer has another, in details and metadata', async () => {
     const { port } = await mesh.serve();
     const { client } = await mesh.client([port], { expect: 'orders', rules: retried(), channel: idempotent });
