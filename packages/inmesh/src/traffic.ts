@@ -1,4 +1,10 @@
-import { type MeshConfig, type RouteInput, staticEndpoints, type Upstream } from '@inmesh/config';
+import {
+  createCheckedEndpoints,
+  type MeshConfig,
+  type RouteInput,
+  staticEndpoints,
+  type Upstream,
+} from '@inmesh/config';
 import type { EndpointSource, EndpointsOptions } from '@inmesh/config/endpoints';
 import {
   type Cluster,
@@ -43,7 +49,7 @@ export interface Traffic {
   readonly routes: ReadonlyMap<string, readonly Route[]>;
   /** Where endpoints are looked up, by cluster; those with addresses alone are not here. Refresh after failed connections. */
   readonly sources: ReadonlyMap<string, EndpointSource>;
-  /** Ends the lookups. */
+  /** Ends the lookups, and lets go of sources of the user's. */
   close(): void;
 }
 
@@ -177,8 +183,18 @@ async function openSources(
   return sources;
 }
 
-function fixedEndpoints({ endpoints }: Upstream): Watch<readonly Endpoint[]> {
-  if (endpoints.kind === 'watch') return endpoints.watch;
+/** Endpoints that nothing is looked up for. @param closers - Takes what ends them. */
+function plainEndpoints(
+  { name, endpoints }: Upstream,
+  logger: Logger,
+  closers: (() => void)[],
+): Watch<readonly Endpoint[]> {
+  if (endpoints.kind === 'watch') {
+    const where = `upstreams.${name}.endpoints`;
+    const checked = createCheckedEndpoints(endpoints.watch, { where, logger });
+    closers.push(() => checked.close());
+    return checked;
+  }
   const source = new WatchSource<readonly Endpoint[]>();
   source.set(Object.freeze(staticEndpoints(endpoints.specs)));
   return source;
@@ -203,11 +219,12 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
   checkBalancers(parts.balancers, plans, problems);
   problems.throwIfAny();
   const sources = await openSources(config, parts);
+  const closers = [...sources.values()].map((source) => () => source.close());
   const clusters = new Map<string, Cluster>();
   for (const upstream of config.upstreams.values()) {
     const plan = plans.get(upstream.name);
     if (plan === undefined) throw new Error('invariant: an upstream without a plan');
-    const endpoints = sources.get(upstream.name) ?? fixedEndpoints(upstream);
+    const endpoints = sources.get(upstream.name) ?? plainEndpoints(upstream, parts.logger, closers);
     clusters.set(upstream.name, Object.freeze({ ...plan, endpoints }));
   }
   return Object.freeze({
@@ -215,7 +232,7 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
     routes,
     sources,
     close: () => {
-      for (const source of sources.values()) source.close();
+      for (const close of closers) close();
     },
   });
 }

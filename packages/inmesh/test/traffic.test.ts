@@ -1,5 +1,5 @@
 import { type MeshSettings, resolveConfig } from '@inmesh/config';
-import { type Endpoint, isMeshError, silentLogger, WatchSource } from '@inmesh/core';
+import { type Endpoint, isMeshError, MeshError, silentLogger, WatchSource } from '@inmesh/core';
 import { createManualRuntime } from '@inmesh/core/testing';
 import { defaultClusterRules, defaultOutlierRules, defaultRouteRules, roundRobin } from '@inmesh/resilience';
 import { describe, expect, it } from 'vitest';
@@ -195,12 +195,78 @@ describe('endpoints', () => {
 
   it('come from a source of your own, which stays open', async () => {
     const watch = new WatchSource<readonly Endpoint[]>();
-    const { clusters, close } = await build({ upstreams: { orders: { endpoints: watch } } });
-    expect(clusters.get('orders')?.endpoints).toBe(watch);
+    const { clusters, close } = await build({
+      upstreams: { orders: { endpoints: watch } },
+    });
+    const endpoints = clusters.get('orders')?.endpoints;
+    expect(endpoints?.state).toMatchObject({ kind: 'pending' });
+    watch.set([{ host: '10.0.0.1', port: 1 }]);
+    expect(endpoints?.current()).toEqual([{ host: '10.0.0.1', port: 1 }]);
+    watch.fail(new Error('away'));
+    expect(endpoints?.state).toMatchObject({
+      kind: 'ready',
+      error: { message: 'away' },
+    });
+    watch.set([]);
+    expect(endpoints?.current()).toEqual([]);
+    watch.withdraw(new MeshError('INMESH_ERR_NO_ENDPOINT', 'over'));
+    expect(endpoints?.state).toMatchObject({
+      kind: 'gone',
+      error: { message: 'over' },
+    });
     close();
     watch.set([{ host: '10.0.0.1', port: 1 }]);
-    expect(clusters.get('orders')?.endpoints.current()).toHaveLength(1);
+    expect(endpoints?.state.kind).toBe('gone');
+    expect(watch.state.kind).toBe('ready');
   });
+
+  it.each([
+    [[{ host: undefined, port: 1 }], 'upstreams.orders.endpoints[0] needs "host"'],
+    [[{ host: 'h', port: 0 }], 'upstreams.orders.endpoints[0].port is 0'],
+    [[{ host: 'h', port: 1, weight: Number.NaN }], 'upstreams.orders.endpoints[0].weight is NaN'],
+    [[{ host: 'h', port: 1, priority: -1 }], 'upstreams.orders.endpoints[0].priority is -1'],
+    [[{ host: 'h', port: 1, locality: '/' }], 'upstreams.orders.endpoints[0].locality is "/"'],
+    [[{ host: 'h', port: 1, weight: 0 }], 'the weights of upstreams.orders.endpoints sum to 0'],
+    [
+      [
+        { host: 'h', port: 1, weight: 0 },
+        { host: 'h', port: 2, priority: 1 },
+      ],
+      'the weights of upstreams.orders.endpoints with priority 0, the first, sum to 0',
+    ],
+    [[null], 'upstreams.orders.endpoints[0] is null'],
+    [undefined, 'upstreams.orders.endpoints is undefined; it must be an array'],
+  ])(
+    'from a source of your own are refused at start, and later the last good ones stay: %j',
+    async (value, problem) => {
+      const watch = new WatchSource<readonly Endpoint[]>();
+      const logged: unknown[] = [];
+      const logger = {
+        ...silentLogger,
+        error: (...args: unknown[]) => void logged.push(args),
+      };
+      const options = { upstreams: { orders: { endpoints: watch } } };
+      const { clusters } = await build(options, {}, { logger });
+      watch.set([{ host: '10.0.0.1', port: 1 }]);
+      watch.set(value as never);
+      watch.set(value as never);
+      expect(clusters.get('orders')?.endpoints.state).toMatchObject({
+        kind: 'ready',
+        value: [{ host: '10.0.0.1', port: 1 }],
+        error: {
+          code: 'INMESH_ERR_CONFIG_INVALID',
+          message: expect.stringContaining(problem) as string,
+        },
+      });
+      expect(logged).toHaveLength(1);
+      expect(await fault(options)).toEqual([expect.stringContaining(problem)]);
+      watch.set([{ host: '10.0.0.2', port: 1 }]);
+      expect(clusters.get('orders')?.endpoints.state).toMatchObject({
+        value: [{ host: '10.0.0.2' }],
+        error: undefined,
+      });
+    },
+  );
 
   it('are looked up by name without waiting for the answer, and again on demand', async () => {
     const runtime = createManualRuntime();
