@@ -103,6 +103,38 @@ class Problems {
   }
 }
 
+/**
+ * Refuses a bound on attempts that a shorter bound on the call makes void.
+ *
+ * @param base - What the rules differ from; what is wrong there already is said there.
+ */
+function checkTimes(rules: RouteRules, where: string, problems: Problems, base?: RouteRules): void {
+  const { perTryTimeoutMs } = rules.retry;
+  for (const name of ['headTimeoutMs', 'timeoutMs'] as const) {
+    const isOfBase = base?.[name] === rules[name] && base.retry.perTryTimeoutMs === perTryTimeoutMs;
+    if (isOfBase || rules[name] <= 0 || perTryTimeoutMs <= rules[name]) continue;
+    problems.add(
+      `${where}: retry.perTryTimeoutMs is ${perTryTimeoutMs}, ${name} is ${rules[name]}; an attempt must not have longer than the call`,
+    );
+  }
+}
+
+function checkLocalityWeights({ localityWeights = {} }: ClusterRules, where: string): void {
+  const weights = Object.entries(localityWeights);
+  if (weights.length === 0 || weights.some(([, weight]) => weight !== 0)) return;
+  const listed = weights.map(([locality, weight]) => `"${locality}" ${weight}`).join(', ');
+  throw new Error(`${where}: the weights of localityWeights sum to 0: ${listed}; false turns them off`);
+}
+
+/** Settings in the words of settings. */
+function checkSettings({ timeout, deadline, perTryTimeout }: MeshConfig, problems: Problems): void {
+  for (const [name, ms] of Object.entries({ timeout, deadline }))
+    if (ms > 0 && perTryTimeout > ms)
+      problems.add(
+        `perTryTimeout is ${perTryTimeout} ms, ${name} is ${ms} ms; an attempt must not have longer than the call`,
+      );
+}
+
 /** A cluster that has no endpoints yet. */
 type Plan = Omit<Cluster, 'endpoints'>;
 
@@ -118,8 +150,13 @@ function planCluster(
     rules: mergeClusterRules(clusterRules, rules),
     routeRules: mergeRouteRules(routeRules, calls),
   };
-  problems.try(`upstreams.${name}.rules`, () => checkClusterRules(plan.rules, `upstreams.${name}.rules`));
+  const where = `upstreams.${name}.rules`;
+  problems.try(where, () => {
+    checkClusterRules(plan.rules, where);
+    checkLocalityWeights(plan.rules, where);
+  });
   problems.try(`upstreams.${name}.calls`, () => checkRouteRules(plan.routeRules, `upstreams.${name}.calls`));
+  checkTimes(plan.routeRules, `upstreams.${name}.calls`, problems, routeRules);
   return plan;
 }
 
@@ -150,8 +187,10 @@ function buildRoutes(
     const base = plans.get(name)?.routeRules ?? routeRules;
     const built = inputs.map((input, i) => buildRoute(name, i, input, base));
     // One by one, so that each of them that is wrong is named.
-    for (const [i, route] of built.entries())
+    for (const [i, route] of built.entries()) {
       problems.try(`routes.${name}[${i}]`, () => void new RouteTable([route], clusters));
+      checkTimes(route.rules, `routes.${name}[${i}].rules`, problems, base);
+    }
     if (built.length > 0) routes.set(name, Object.freeze(built));
   }
   return routes;
@@ -213,6 +252,7 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
   const routeRules = routeRulesOf(config);
   const clusterRules = clusterRulesOf(config);
   const plans = new Map<string, Plan>();
+  checkSettings(config, problems);
   for (const upstream of config.upstreams.values())
     plans.set(upstream.name, planCluster(upstream, clusterRules, routeRules, problems));
   const routes = buildRoutes(config, plans, routeRules, problems);

@@ -43,7 +43,7 @@ describe('rules', () => {
           orders: {
             endpoints: '10.0.0.1:1',
             rules: { balancer: 'random', limits: { maxPending: 5 } },
-            calls: { timeoutMs: 99, retry: { maxAttempts: 1 } },
+            calls: { timeoutMs: 150, retry: { maxAttempts: 1 } },
           },
           cart: '10.0.0.2:1',
         },
@@ -73,7 +73,7 @@ describe('rules', () => {
     });
     expect(clusters.get('orders')).toMatchObject({
       rules: { balancer: 'random', limits: { maxConnections: 1024, maxPending: 5, maxRequests: 7 } },
-      routeRules: { headTimeoutMs: 1000, timeoutMs: 99, retry: { maxAttempts: 1, perTryTimeoutMs: 100 } },
+      routeRules: { headTimeoutMs: 1000, timeoutMs: 150, retry: { maxAttempts: 1, perTryTimeoutMs: 100 } },
     });
   });
 
@@ -108,6 +108,56 @@ describe('rules', () => {
     expect(await backoffOf(own)).toBe(own);
     expect(await backoffOf({ baseMs: 500 })).toEqual({ baseMs: 500, maxMs: 5000 });
     expect(await backoffOf({ maxMs: 30 })).toEqual({ baseMs: 25, maxMs: 30 });
+  });
+
+  it('take statuses and headers as conditions of their own', async () => {
+    const conditionsOf = async (retry: unknown): Promise<unknown> =>
+      (await build(upstreams({}, { retry }), { INMESH_RETRY_ON: 'reset' })).clusters.get('orders')?.routeRules
+        .retry.conditions;
+    expect(await conditionsOf({})).toEqual(['reset']);
+    expect(await conditionsOf({ statusCodes: [503] })).toEqual(['reset', 'retriable-status-codes']);
+    expect(await conditionsOf({ conditions: ['5xx'], statusCodes: [409] })).toEqual([
+      '5xx',
+      'retriable-status-codes',
+    ]);
+    expect(await conditionsOf({ conditions: ['retriable-status-codes'], statusCodes: [409] })).toEqual([
+      'retriable-status-codes',
+    ]);
+    expect(await conditionsOf({ replyHeaders: [{ name: 'x-again' }] })).toEqual([
+      'reset',
+      'retriable-headers',
+    ]);
+    expect(await conditionsOf({ statusCodes: [] })).toEqual(['reset']);
+  });
+
+  it('are refused where one makes another void, with both values', async () => {
+    expect(
+      await fault(
+        {
+          upstreams: {
+            a: { endpoints: '10.0.0.1:1', calls: { timeoutMs: 99 } },
+            b: { endpoints: '10.0.0.1:1', rules: { localityWeights: { 'eu/a': 0, 'eu/b': 0 } } },
+            c: { endpoints: '10.0.0.1:1' },
+          },
+          routes: { c: [{ rules: { retry: { perTryTimeoutMs: 30_000 } } }, {}] },
+        },
+        { INMESH_PER_TRY_TIMEOUT: '100ms' },
+      ),
+    ).toEqual([
+      'upstreams.a.calls: retry.perTryTimeoutMs is 100, timeoutMs is 99; an attempt must not have longer than the call',
+      'upstreams.b.rules: the weights of localityWeights sum to 0: "eu/a" 0, "eu/b" 0; false turns them off',
+      'routes.c[0].rules: retry.perTryTimeoutMs is 30000, headTimeoutMs is 15000; an attempt must not have longer than the call',
+    ]);
+    expect(
+      await fault(
+        { upstreams: { a: '10.0.0.1:1' } },
+        { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_DEADLINE: '1s' },
+      ),
+    ).toEqual([
+      'perTryTimeout is 20000 ms, timeout is 15000 ms; an attempt must not have longer than the call',
+      'perTryTimeout is 20000 ms, deadline is 1000 ms; an attempt must not have longer than the call',
+    ]);
+    await build({ upstreams: { a: '10.0.0.1:1' } }, { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_TIMEOUT: '0' });
   });
 
   it('are refused with every impossible value at once', async () => {
