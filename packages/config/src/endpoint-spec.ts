@@ -100,18 +100,35 @@ const endpointsInput: Check = listOf(
   ),
 );
 
-/** Checks endpoints given in code as objects; none if there are `problems`. */
-export function readEndpoints(
-  given: readonly Endpoint[],
+/** Says so if nothing can be picked: of the endpoints of the first priority, or of all, each weighs 0. */
+function checkWeights(endpoints: readonly Endpoint[], where: string, problems: string[]): void {
+  const isIdle = ({ weight = 1 }: Endpoint): boolean => weight === 0;
+  if (endpoints.length === 0) return;
+  const first = Math.min(...endpoints.map(({ priority = 0 }) => priority));
+  if (endpoints.every(isIdle)) problems.push(`the weights of ${where} sum to 0`);
+  else if (endpoints.filter(({ priority = 0 }) => priority === first).every(isIdle))
+    problems.push(`the weights of ${where} with priority ${first}, the first, sum to 0`);
+}
+
+/** Checks a list of endpoints given in code, frozen and on its own; `undefined` if there are `problems`. It may be empty. */
+export function checkEndpoints(
+  given: unknown,
   where: string,
   problems: string[],
-): readonly EndpointSpec[] {
+): readonly Endpoint[] | undefined {
   const before = problems.length;
   endpointsInput(given, where, problems);
-  if (problems.length > before) return [];
-  if (given.length === 0) problems.push(`${where} names no endpoint`);
-  else if (given.every(({ weight = 1 }) => weight === 0)) problems.push(`the weights of ${where} sum to 0`);
-  return Object.freeze(given.map(specOf));
+  if (problems.length > before) return undefined;
+  const endpoints = (given as readonly Endpoint[]).map((one) => Object.freeze({ ...one }));
+  checkWeights(endpoints, where, problems);
+  return problems.length > before ? undefined : Object.freeze(endpoints);
+}
+
+/** Checks endpoints given in code as objects; none if there are `problems`. */
+export function readEndpoints(given: unknown, where: string, problems: string[]): readonly EndpointSpec[] {
+  const endpoints = checkEndpoints(given, where, problems) ?? [];
+  if (Array.isArray(given) && given.length === 0) problems.push(`${where} names no endpoint`);
+  return Object.freeze(endpoints.map(specOf));
 }
 
 /** The addresses among specs. */

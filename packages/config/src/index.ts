@@ -1,4 +1,9 @@
 export { parseAllow } from './allow.js';
+export {
+  type CheckedEndpoints,
+  type CheckedEndpointsOptions,
+  createCheckedEndpoints,
+} from './checked-endpoints.js';
 export type { OwnScope } from './cluster-names.js';
 export {
   type DnsSpec,

@@ -11,8 +11,9 @@ import type {
   RouteMatch,
   RouteRules,
 } from '@inmesh/core';
-import { headerMatch, headerName, type RulesInput, routeRulesInput } from './rules-input.js';
-import { byKind, type Check, listOf, number, objectOf, recordOf, text, truth, word } from './shape.js';
+import { requestEdits, responseEdits } from './header-edits.js';
+import { headerMatch, type RulesInput, routeRulesInput } from './rules-input.js';
+import { byKind, type Check, listOf, number, objectOf, text, truth, word } from './shape.js';
 
 /** A route given in code. */
 export interface RouteInput {
@@ -33,11 +34,12 @@ export interface RouteInput {
 const name = text('a name', /^[^\s\p{Cc}][^\p{Cc}]{0,255}$/u);
 const anyText = text('text', /^/);
 const path = text('a path that begins with "/"', /^\/[\x21-\x7e]*$/);
+/** The query is not part of it: it stays as it is. */
+const rewritten = text(
+  'a path that begins with "/", without "?" and "#"',
+  /^\/[\x21\x22\x24-\x3e\x40-\x7e]*$/,
+);
 const authority = text('host or host:port', /^[A-Za-z0-9.[\]:_-]{1,260}$/);
-const headerValue = text('the value of a header: no control characters', /^[\t\x20-\x7e\x80-\xff]*$/);
-const headers = recordOf(headerValue, headerName);
-
-const headerEdits = objectOf<HeaderEdits>({ set: headers, add: headers, remove: listOf(headerName) });
 
 const match = objectOf<RouteMatch>({
   path: objectOf<PathMatch>({
@@ -56,7 +58,12 @@ const match = objectOf<RouteMatch>({
 });
 
 const backend = objectOf<RouteBackend>(
-  { cluster: anyText, weight: number, request: headerEdits, response: headerEdits },
+  {
+    cluster: anyText,
+    weight: number,
+    request: requestEdits,
+    response: responseEdits,
+  },
   ['cluster'],
 );
 
@@ -65,7 +72,11 @@ const action = byKind({
     {
       kind: anyText,
       backends: listOf(backend),
-      rewrite: objectOf<Rewrite>({ path, prefix: path, authority }),
+      rewrite: objectOf<Rewrite>({
+        path: rewritten,
+        prefix: rewritten,
+        authority,
+      }),
     },
     ['backends'],
   ),
@@ -87,7 +98,7 @@ export const routesInput: Check = listOf(
     matches: listOf(match),
     action,
     rules: routeRulesInput,
-    request: headerEdits,
-    response: headerEdits,
+    request: requestEdits,
+    response: responseEdits,
   }),
 );

@@ -44,7 +44,7 @@ export type Off<V> = undefined extends V ? (NonNullable<V> extends boolean ? nev
 export type RulesInput<T> = { readonly [K in keyof T]?: Part<NonNullable<T[K]>> | Off<T[K]> | undefined };
 
 /** Name of a header. RFC 9110 §5.1. */
-export const headerName: Check = text('the name of a header', /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/);
+const headerName: Check = text('the name of a header', /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/);
 
 const anyText: Check = text('text', /^/);
 

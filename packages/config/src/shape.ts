@@ -50,7 +50,8 @@ export function word(...words: readonly (number | string)[]): Check {
 /** An array of such values. */
 export function listOf(item: Check): Check {
   return (given, where, problems) => {
-    if (Array.isArray(given)) given.forEach((one, i) => item(one, `${where}[${i}]`, problems));
+    if (Array.isArray(given))
+      Array.from<unknown>(given).forEach((one, i) => item(one, `${where}[${i}]`, problems));
     else problems.push(`${where} is ${show(given)}; it must be an array`);
   };
 }

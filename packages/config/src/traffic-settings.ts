@@ -23,7 +23,13 @@ export const trafficSettings = [
     0,
     'Bound on a whole call, to its last byte. It travels: the peer gets what is left of it.',
   ),
-  setting('retries', 'RETRIES', integer(0, 9), 2, 'Attempts after the first; 0 never retries.'),
+  setting(
+    'retries',
+    'RETRIES',
+    integer(0, 9),
+    2,
+    'Attempts after the first; 0 never retries. gRPC caps attempts at 5 in all: more than 4 count as 4 there.',
+  ),
   setting(
     'retryOn',
     'RETRY_ON',
@@ -36,7 +42,7 @@ export const trafficSettings = [
     'PER_TRY_TIMEOUT',
     durationOrNone(hourMs),
     0,
-    'Longest wait for the head of a reply in one attempt.',
+    'Longest wait for the head of a reply in one attempt; no longer than `timeout` and `deadline`.',
   ),
   setting(
     'balancer',

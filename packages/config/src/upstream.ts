@@ -1,5 +1,11 @@
 import type { ClusterRules, Endpoint, RouteRules, SpiffeId, Watch } from '@inmesh/core';
-import { type EndpointSpec, parseEndpoints, printSpec, readEndpoints } from './endpoint-spec.js';
+import {
+  checkEndpoints,
+  type EndpointSpec,
+  parseEndpoints,
+  printSpec,
+  readEndpoints,
+} from './endpoint-spec.js';
 import { messageOf, show } from './problems.js';
 import { clusterRulesInput, type RulesInput, routeRulesInput } from './rules-input.js';
 import { type Check, isObject, objectOf, text } from './shape.js';
@@ -52,16 +58,26 @@ function isWatch(value: unknown): value is Watch<readonly Endpoint[]> {
   return isObject(value) && typeof value['subscribe'] === 'function' && 'state' in value;
 }
 
+/** A source of the user's; what it has already is checked, and what comes later is checked then. */
+function readWatch(watch: Watch<readonly Endpoint[]>, where: string, problems: string[]): UpstreamEndpoints {
+  const { state } = watch;
+  if (isObject(state) && state.kind === 'ready') checkEndpoints(state.value, where, problems);
+  return Object.freeze({ kind: 'watch', watch });
+}
+
 /** Reads endpoints in whichever form; none if there are `problems`. */
 export function readUpstreamEndpoints(
   given: unknown,
   where: string,
   problems: string[],
 ): UpstreamEndpoints | undefined {
-  if (isWatch(given)) return Object.freeze({ kind: 'watch', watch: given });
   const before = problems.length;
+  if (isWatch(given)) {
+    const endpoints = readWatch(given, where, problems);
+    return problems.length > before ? undefined : endpoints;
+  }
   if (Array.isArray(given)) {
-    const specs = readEndpoints(given as readonly Endpoint[], where, problems);
+    const specs = readEndpoints(given, where, problems);
     return problems.length > before ? undefined : Object.freeze({ kind: 'specs', specs });
   }
   if (typeof given !== 'string') {

@@ -73,7 +73,10 @@ describe('settings of outbound calls', () => {
     for (const { key, kind } of settings) {
       const value = values[key];
       if (value === undefined || key === 'labels' || key === 'probePaths') continue;
-      const { print, parse } = kind as { print(value: unknown): string; parse(text: string): unknown };
+      const { print, parse } = kind as {
+        print(value: unknown): string;
+        parse(text: string): unknown;
+      };
       expect([key, parse(print(value))]).toEqual([key, value]);
     }
   });
@@ -153,9 +156,77 @@ describe('routes in code', () => {
       'routes.orders[1].action needs "backends"',
       'routes.orders[2].action.status is 300; it must be one of 301, 302, 303, 307, 308',
       expect.stringContaining('routes.orders[2].action.path is "/a\\r\\nx: y"'),
-      'a name in routes.orders[3].request.set is "a b"; it must be the name of a header',
+      expect.stringContaining(
+        'a name in routes.orders[3].request.set is "a b"; it must be the name of a header',
+      ),
       expect.stringContaining('routes.orders[3].request.set["c"] is "d\\n"'),
       'routes.orders[3].rules has no "retries"; there are headTimeoutMs, timeoutMs, retry, idempotent, classify',
     ]);
+  });
+
+  it.each([
+    ['request', 'Connection', 'one connection'],
+    ['request', 'content-length', 'frames the message'],
+    ['request', 'Transfer-Encoding', 'frames the message'],
+    ['request', 'te', 'one connection'],
+    ['response', 'trailer', 'frames the message'],
+    ['response', 'upgrade', 'one connection'],
+    ['response', 'keep-alive', 'one connection'],
+    ['request', 'Proxy-Authorization', 'one connection'],
+    ['request', 'Host', 'use rewrite.authority'],
+    ['request', ':path', 'pseudo-headers cannot be changed; rewrite.path'],
+    ['request', 'grpc-timeout', 'it belongs to gRPC'],
+    ['response', 'Grpc-Status', 'it belongs to gRPC'],
+    ['request', 'x-inmesh-nack', 'the mesh sets it'],
+    ['request', 'X-Envoy-Expected-Rq-Timeout-Ms', 'the mesh sets it'],
+    ['request', 'x-envoy-attempt-count', 'the mesh sets it'],
+    ['request', 'a!b', 'it must be the name of a header'],
+  ])('do not change the %s header %s', (side, name, reason) => {
+    for (const edits of [{ set: { [name]: 'x' } }, { add: { [name]: 'x' } }, { remove: [name] }]) {
+      const route = { [side]: edits };
+      const { message } = fault({}, { routes: { orders: [route] } });
+      expect(message).toContain(`${JSON.stringify(name)}`);
+      expect(message).toContain(reason);
+    }
+    const backends = [{ cluster: 'orders', [side]: { remove: [name] } }];
+    const route = { action: { kind: 'forward', backends } };
+    expect(fault({}, { routes: { orders: [route] } }).message).toContain(reason);
+  });
+
+  it.each(['caf\u00e9', 'a\tb', 'a\r\nb', '\u20ac', '\x7f'])(
+    'do not set a header to %j, which gRPC cannot carry',
+    (text) => {
+      expect(fault({}, { routes: { orders: [{ request: { set: { 'x-a': text } } }] } }).message).toContain(
+        'visible ASCII',
+      );
+    },
+  );
+
+  it('do not make a call a gRPC call', () => {
+    const set = { 'Content-Type': 'application/grpc+proto' };
+    expect(fault({}, { routes: { orders: [{ request: { set } }] } }).message).toContain('application/grpc');
+  });
+
+  it('change headers of the application', () => {
+    const edits = {
+      set: { 'X-Canary': 'a b' },
+      add: { vary: '' },
+      remove: ['server', 'x-powered-by'],
+    };
+    const list = [{ request: edits, response: edits }];
+    expect(resolve({}, { routes: { orders: list } }).routes.get('orders')).toEqual(list);
+  });
+
+  it.each(['/a?b=c', '/a#b', '/?', 'a'])('do not rewrite a path to %j', (path) => {
+    for (const rewrite of [{ path }, { prefix: path }]) {
+      const route = {
+        action: {
+          kind: 'forward',
+          backends: [{ cluster: 'orders' }],
+          rewrite,
+        },
+      };
+      expect(fault({}, { routes: { orders: [route] } }).message).toContain('without "?" and "#"');
+    }
   });
 });

@@ -1,5 +1,12 @@
 import type { RulesInput } from '@inmesh/config';
-import type { BackoffRules, ClusterRules, RetryConcurrencyRules, RetryRules, RouteRules } from '@inmesh/core';
+import type {
+  BackoffRules,
+  ClusterRules,
+  RetryConcurrencyRules,
+  RetryCondition,
+  RetryRules,
+  RouteRules,
+} from '@inmesh/core';
 import { defaultOutlierRules, recoveryRamp } from '@inmesh/resilience';
 
 /** Envoy's. */
@@ -39,10 +46,27 @@ function mergeBackoff(
     : Object.freeze({ baseMs, maxMs: maxMs ?? baseMs * maxToBase });
 }
 
+/**
+ * Conditions, and those that the statuses and headers next to them stand for: without them they would say nothing.
+ * As Istio does with statuses in `retryOn`.
+ */
+function mergeConditions(
+  base: RetryRules['conditions'],
+  { conditions, statusCodes = [], replyHeaders = [] }: RulesInput<RetryRules>,
+): RetryRules['conditions'] | undefined {
+  const before = conditions ?? base;
+  const implied: RetryCondition[] = [];
+  if (statusCodes.length > 0) implied.push('retriable-status-codes');
+  if (replyHeaders.length > 0) implied.push('retriable-headers');
+  const missing = implied.filter((one) => !before.includes(one));
+  return missing.length === 0 ? conditions : Object.freeze([...before, ...missing]);
+}
+
 function mergeRetryRules(base: RetryRules, part: RulesInput<RetryRules> = {}): RetryRules {
   const { backoff, ...plain } = part;
   return overlay<RetryRules>(base, {
     ...plain,
+    conditions: mergeConditions(base.conditions, part),
     backoff: backoff === undefined ? undefined : mergeBackoff(base.backoff, backoff),
   });
 }

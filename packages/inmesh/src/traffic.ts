@@ -1,4 +1,10 @@
-import { type MeshConfig, type RouteInput, staticEndpoints, type Upstream } from '@inmesh/config';
+import {
+  createCheckedEndpoints,
+  type MeshConfig,
+  type RouteInput,
+  staticEndpoints,
+  type Upstream,
+} from '@inmesh/config';
 import type { EndpointSource, EndpointsOptions } from '@inmesh/config/endpoints';
 import {
   type Cluster,
@@ -43,7 +49,7 @@ export interface Traffic {
   readonly routes: ReadonlyMap<string, readonly Route[]>;
   /** Where endpoints are looked up, by cluster; those with addresses alone are not here. Refresh after failed connections. */
   readonly sources: ReadonlyMap<string, EndpointSource>;
-  /** Ends the lookups. */
+  /** Ends the lookups, and lets go of sources of the user's. */
   close(): void;
 }
 
@@ -97,6 +103,38 @@ class Problems {
   }
 }
 
+/**
+ * Refuses a bound on attempts that a shorter bound on the call makes void.
+ *
+ * @param base - What the rules differ from; what is wrong there already is said there.
+ */
+function checkTimes(rules: RouteRules, where: string, problems: Problems, base?: RouteRules): void {
+  const { perTryTimeoutMs } = rules.retry;
+  for (const name of ['headTimeoutMs', 'timeoutMs'] as const) {
+    const isOfBase = base?.[name] === rules[name] && base.retry.perTryTimeoutMs === perTryTimeoutMs;
+    if (isOfBase || rules[name] <= 0 || perTryTimeoutMs <= rules[name]) continue;
+    problems.add(
+      `${where}: retry.perTryTimeoutMs is ${perTryTimeoutMs}, ${name} is ${rules[name]}; an attempt must not have longer than the call`,
+    );
+  }
+}
+
+function checkLocalityWeights({ localityWeights = {} }: ClusterRules, where: string): void {
+  const weights = Object.entries(localityWeights);
+  if (weights.length === 0 || weights.some(([, weight]) => weight !== 0)) return;
+  const listed = weights.map(([locality, weight]) => `"${locality}" ${weight}`).join(', ');
+  throw new Error(`${where}: the weights of localityWeights sum to 0: ${listed}; false turns them off`);
+}
+
+/** Settings in the words of settings. */
+function checkSettings({ timeout, deadline, perTryTimeout }: MeshConfig, problems: Problems): void {
+  for (const [name, ms] of Object.entries({ timeout, deadline }))
+    if (ms > 0 && perTryTimeout > ms)
+      problems.add(
+        `perTryTimeout is ${perTryTimeout} ms, ${name} is ${ms} ms; an attempt must not have longer than the call`,
+      );
+}
+
 /** A cluster that has no endpoints yet. */
 type Plan = Omit<Cluster, 'endpoints'>;
 
@@ -112,8 +150,13 @@ function planCluster(
     rules: mergeClusterRules(clusterRules, rules),
     routeRules: mergeRouteRules(routeRules, calls),
   };
-  problems.try(`upstreams.${name}.rules`, () => checkClusterRules(plan.rules, `upstreams.${name}.rules`));
+  const where = `upstreams.${name}.rules`;
+  problems.try(where, () => {
+    checkClusterRules(plan.rules, where);
+    checkLocalityWeights(plan.rules, where);
+  });
   problems.try(`upstreams.${name}.calls`, () => checkRouteRules(plan.routeRules, `upstreams.${name}.calls`));
+  checkTimes(plan.routeRules, `upstreams.${name}.calls`, problems, routeRules);
   return plan;
 }
 
@@ -144,8 +187,10 @@ function buildRoutes(
     const base = plans.get(name)?.routeRules ?? routeRules;
     const built = inputs.map((input, i) => buildRoute(name, i, input, base));
     // One by one, so that each of them that is wrong is named.
-    for (const [i, route] of built.entries())
+    for (const [i, route] of built.entries()) {
       problems.try(`routes.${name}[${i}]`, () => void new RouteTable([route], clusters));
+      checkTimes(route.rules, `routes.${name}[${i}].rules`, problems, base);
+    }
     if (built.length > 0) routes.set(name, Object.freeze(built));
   }
   return routes;
@@ -177,8 +222,18 @@ async function openSources(
   return sources;
 }
 
-function fixedEndpoints({ endpoints }: Upstream): Watch<readonly Endpoint[]> {
-  if (endpoints.kind === 'watch') return endpoints.watch;
+/** Endpoints that nothing is looked up for. @param closers - Takes what ends them. */
+function plainEndpoints(
+  { name, endpoints }: Upstream,
+  logger: Logger,
+  closers: (() => void)[],
+): Watch<readonly Endpoint[]> {
+  if (endpoints.kind === 'watch') {
+    const where = `upstreams.${name}.endpoints`;
+    const checked = createCheckedEndpoints(endpoints.watch, { where, logger });
+    closers.push(() => checked.close());
+    return checked;
+  }
   const source = new WatchSource<readonly Endpoint[]>();
   source.set(Object.freeze(staticEndpoints(endpoints.specs)));
   return source;
@@ -197,17 +252,19 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
   const routeRules = routeRulesOf(config);
   const clusterRules = clusterRulesOf(config);
   const plans = new Map<string, Plan>();
+  checkSettings(config, problems);
   for (const upstream of config.upstreams.values())
     plans.set(upstream.name, planCluster(upstream, clusterRules, routeRules, problems));
   const routes = buildRoutes(config, plans, routeRules, problems);
   checkBalancers(parts.balancers, plans, problems);
   problems.throwIfAny();
   const sources = await openSources(config, parts);
+  const closers = [...sources.values()].map((source) => () => source.close());
   const clusters = new Map<string, Cluster>();
   for (const upstream of config.upstreams.values()) {
     const plan = plans.get(upstream.name);
     if (plan === undefined) throw new Error('invariant: an upstream without a plan');
-    const endpoints = sources.get(upstream.name) ?? fixedEndpoints(upstream);
+    const endpoints = sources.get(upstream.name) ?? plainEndpoints(upstream, parts.logger, closers);
     clusters.set(upstream.name, Object.freeze({ ...plan, endpoints }));
   }
   return Object.freeze({
@@ -215,7 +272,7 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
     routes,
     sources,
     close: () => {
-      for (const source of sources.values()) source.close();
+      for (const close of closers) close();
     },
   });
 }

@@ -1,5 +1,5 @@
 import { type MeshSettings, resolveConfig } from '@inmesh/config';
-import { type Endpoint, isMeshError, silentLogger, WatchSource } from '@inmesh/core';
+import { type Endpoint, isMeshError, MeshError, silentLogger, WatchSource } from '@inmesh/core';
 import { createManualRuntime } from '@inmesh/core/testing';
 import { defaultClusterRules, defaultOutlierRules, defaultRouteRules, roundRobin } from '@inmesh/resilience';
 import { describe, expect, it } from 'vitest';
@@ -43,7 +43,7 @@ describe('rules', () => {
           orders: {
             endpoints: '10.0.0.1:1',
             rules: { balancer: 'random', limits: { maxPending: 5 } },
-            calls: { timeoutMs: 99, retry: { maxAttempts: 1 } },
+            calls: { timeoutMs: 150, retry: { maxAttempts: 1 } },
           },
           cart: '10.0.0.2:1',
         },
@@ -73,7 +73,7 @@ describe('rules', () => {
     });
     expect(clusters.get('orders')).toMatchObject({
       rules: { balancer: 'random', limits: { maxConnections: 1024, maxPending: 5, maxRequests: 7 } },
-      routeRules: { headTimeoutMs: 1000, timeoutMs: 99, retry: { maxAttempts: 1, perTryTimeoutMs: 100 } },
+      routeRules: { headTimeoutMs: 1000, timeoutMs: 150, retry: { maxAttempts: 1, perTryTimeoutMs: 100 } },
     });
   });
 
@@ -108,6 +108,56 @@ describe('rules', () => {
     expect(await backoffOf(own)).toBe(own);
     expect(await backoffOf({ baseMs: 500 })).toEqual({ baseMs: 500, maxMs: 5000 });
     expect(await backoffOf({ maxMs: 30 })).toEqual({ baseMs: 25, maxMs: 30 });
+  });
+
+  it('take statuses and headers as conditions of their own', async () => {
+    const conditionsOf = async (retry: unknown): Promise<unknown> =>
+      (await build(upstreams({}, { retry }), { INMESH_RETRY_ON: 'reset' })).clusters.get('orders')?.routeRules
+        .retry.conditions;
+    expect(await conditionsOf({})).toEqual(['reset']);
+    expect(await conditionsOf({ statusCodes: [503] })).toEqual(['reset', 'retriable-status-codes']);
+    expect(await conditionsOf({ conditions: ['5xx'], statusCodes: [409] })).toEqual([
+      '5xx',
+      'retriable-status-codes',
+    ]);
+    expect(await conditionsOf({ conditions: ['retriable-status-codes'], statusCodes: [409] })).toEqual([
+      'retriable-status-codes',
+    ]);
+    expect(await conditionsOf({ replyHeaders: [{ name: 'x-again' }] })).toEqual([
+      'reset',
+      'retriable-headers',
+    ]);
+    expect(await conditionsOf({ statusCodes: [] })).toEqual(['reset']);
+  });
+
+  it('are refused where one makes another void, with both values', async () => {
+    expect(
+      await fault(
+        {
+          upstreams: {
+            a: { endpoints: '10.0.0.1:1', calls: { timeoutMs: 99 } },
+            b: { endpoints: '10.0.0.1:1', rules: { localityWeights: { 'eu/a': 0, 'eu/b': 0 } } },
+            c: { endpoints: '10.0.0.1:1' },
+          },
+          routes: { c: [{ rules: { retry: { perTryTimeoutMs: 30_000 } } }, {}] },
+        },
+        { INMESH_PER_TRY_TIMEOUT: '100ms' },
+      ),
+    ).toEqual([
+      'upstreams.a.calls: retry.perTryTimeoutMs is 100, timeoutMs is 99; an attempt must not have longer than the call',
+      'upstreams.b.rules: the weights of localityWeights sum to 0: "eu/a" 0, "eu/b" 0; false turns them off',
+      'routes.c[0].rules: retry.perTryTimeoutMs is 30000, headTimeoutMs is 15000; an attempt must not have longer than the call',
+    ]);
+    expect(
+      await fault(
+        { upstreams: { a: '10.0.0.1:1' } },
+        { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_DEADLINE: '1s' },
+      ),
+    ).toEqual([
+      'perTryTimeout is 20000 ms, timeout is 15000 ms; an attempt must not have longer than the call',
+      'perTryTimeout is 20000 ms, deadline is 1000 ms; an attempt must not have longer than the call',
+    ]);
+    await build({ upstreams: { a: '10.0.0.1:1' } }, { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_TIMEOUT: '0' });
   });
 
   it('are refused with every impossible value at once', async () => {
@@ -195,12 +245,78 @@ describe('endpoints', () => {
 
   it('come from a source of your own, which stays open', async () => {
     const watch = new WatchSource<readonly Endpoint[]>();
-    const { clusters, close } = await build({ upstreams: { orders: { endpoints: watch } } });
-    expect(clusters.get('orders')?.endpoints).toBe(watch);
+    const { clusters, close } = await build({
+      upstreams: { orders: { endpoints: watch } },
+    });
+    const endpoints = clusters.get('orders')?.endpoints;
+    expect(endpoints?.state).toMatchObject({ kind: 'pending' });
+    watch.set([{ host: '10.0.0.1', port: 1 }]);
+    expect(endpoints?.current()).toEqual([{ host: '10.0.0.1', port: 1 }]);
+    watch.fail(new Error('away'));
+    expect(endpoints?.state).toMatchObject({
+      kind: 'ready',
+      error: { message: 'away' },
+    });
+    watch.set([]);
+    expect(endpoints?.current()).toEqual([]);
+    watch.withdraw(new MeshError('INMESH_ERR_NO_ENDPOINT', 'over'));
+    expect(endpoints?.state).toMatchObject({
+      kind: 'gone',
+      error: { message: 'over' },
+    });
     close();
     watch.set([{ host: '10.0.0.1', port: 1 }]);
-    expect(clusters.get('orders')?.endpoints.current()).toHaveLength(1);
+    expect(endpoints?.state.kind).toBe('gone');
+    expect(watch.state.kind).toBe('ready');
   });
+
+  it.each([
+    [[{ host: undefined, port: 1 }], 'upstreams.orders.endpoints[0] needs "host"'],
+    [[{ host: 'h', port: 0 }], 'upstreams.orders.endpoints[0].port is 0'],
+    [[{ host: 'h', port: 1, weight: Number.NaN }], 'upstreams.orders.endpoints[0].weight is NaN'],
+    [[{ host: 'h', port: 1, priority: -1 }], 'upstreams.orders.endpoints[0].priority is -1'],
+    [[{ host: 'h', port: 1, locality: '/' }], 'upstreams.orders.endpoints[0].locality is "/"'],
+    [[{ host: 'h', port: 1, weight: 0 }], 'the weights of upstreams.orders.endpoints sum to 0'],
+    [
+      [
+        { host: 'h', port: 1, weight: 0 },
+        { host: 'h', port: 2, priority: 1 },
+      ],
+      'the weights of upstreams.orders.endpoints with priority 0, the first, sum to 0',
+    ],
+    [[null], 'upstreams.orders.endpoints[0] is null'],
+    [undefined, 'upstreams.orders.endpoints is undefined; it must be an array'],
+  ])(
+    'from a source of your own are refused at start, and later the last good ones stay: %j',
+    async (value, problem) => {
+      const watch = new WatchSource<readonly Endpoint[]>();
+      const logged: unknown[] = [];
+      const logger = {
+        ...silentLogger,
+        error: (...args: unknown[]) => void logged.push(args),
+      };
+      const options = { upstreams: { orders: { endpoints: watch } } };
+      const { clusters } = await build(options, {}, { logger });
+      watch.set([{ host: '10.0.0.1', port: 1 }]);
+      watch.set(value as never);
+      watch.set(value as never);
+      expect(clusters.get('orders')?.endpoints.state).toMatchObject({
+        kind: 'ready',
+        value: [{ host: '10.0.0.1', port: 1 }],
+        error: {
+          code: 'INMESH_ERR_CONFIG_INVALID',
+          message: expect.stringContaining(problem) as string,
+        },
+      });
+      expect(logged).toHaveLength(1);
+      expect(await fault(options)).toEqual([expect.stringContaining(problem)]);
+      watch.set([{ host: '10.0.0.2', port: 1 }]);
+      expect(clusters.get('orders')?.endpoints.state).toMatchObject({
+        value: [{ host: '10.0.0.2' }],
+        error: undefined,
+      });
+    },
+  );
 
   it('are looked up by name without waiting for the answer, and again on demand', async () => {
     const runtime = createManualRuntime();
