@@ -2,7 +2,7 @@ import { silentLogger, systemRuntime } from '@inmesh/core';
 import { mintDevSvid } from '@inmesh/identity';
 import { createTestCa } from '@inmesh/identity/testing';
 import { createMesh } from 'inmesh';
-import type { Fleet, FleetStarter, RunningService } from './fleet.js';
+import { type Fleet, type FleetStarter, labelOf, type RunningService } from './fleet.js';
 import { type Attempt, tryPlaintext, tryTls } from './intruders.js';
 
 /** What happened so far. */
@@ -11,8 +11,8 @@ export interface Tally {
   shop: number;
   /** Calls that failed though they should not have. */
   failed: string[];
-  /** How many shop calls each replica of orders served, by pid. */
-  readonly replicas: Map<number, number>;
+  /** How many shop calls each replica of orders served, by name: `orders-0`. */
+  readonly replicas: Map<string, number>;
   /** Payments that were acknowledged, and those nobody can tell of. */
   paid: number;
   inDoubt: number;
@@ -35,8 +35,8 @@ interface HopRow {
   readonly ejections: number;
   readonly p50: number;
   readonly p99: number;
-  /** Attempts by endpoint. */
-  readonly shares: readonly number[];
+  /** Attempts by replica, in the order of replicas. */
+  readonly shares: readonly { readonly replica: string; readonly attempts: number }[];
 }
 
 /** One intruder: how it tries, and what a refusal of it looks like. */
@@ -93,7 +93,7 @@ interface ShopReply {
   readonly payment?: { readonly calledBy: string };
 }
 
-async function record(tally: Tally, reply: Response): Promise<void> {
+async function record(tally: Tally, reply: Response, starter: FleetStarter): Promise<void> {
   const body = (await reply.json()) as ShopReply;
   const chain = [body.order?.calledBy, body.order?.item.calledBy, body.payment?.calledBy]
     .map((uri) => uri?.split('/').at(-1))
@@ -103,8 +103,11 @@ async function record(tally: Tally, reply: Response): Promise<void> {
     return;
   }
   tally.shop++;
-  const pid = body.order?.pid ?? 0;
-  tally.replicas.set(pid, (tally.replicas.get(pid) ?? 0) + 1);
+  const { services } = starter.fleet();
+  // One that answered and was replaced meanwhile can only be the one that is killed.
+  const served = services.find(({ pid }) => pid === body.order?.pid);
+  const label = served === undefined ? 'orders-0' : labelOf(services, served);
+  tally.replicas.set(label, (tally.replicas.get(label) ?? 0) + 1);
 }
 
 interface StatsReply {
@@ -114,12 +117,12 @@ interface StatsReply {
     readonly calls: number;
     readonly retries: number;
     readonly ejections: number;
-    readonly endpoints: readonly { readonly started: number }[];
+    readonly endpoints: readonly { readonly address: string; readonly started: number }[];
   }[];
 }
 
 /** Asks a service what it knows of those it calls. */
-async function hopsOf(fetcher: typeof fetch, service: string): Promise<readonly HopRow[]> {
+async function hopsOf(fetcher: typeof fetch, service: string, fleet: Fleet): Promise<readonly HopRow[]> {
   const { hops, clusters } = (await (await fetcher(`http://${service}/stats`)).json()) as StatsReply;
   return clusters.map(({ name, calls, retries, ejections, endpoints }) => ({
     from: service,
@@ -129,7 +132,12 @@ async function hopsOf(fetcher: typeof fetch, service: string): Promise<readonly 
     ejections,
     p50: hops[name]?.p50 ?? 0,
     p99: hops[name]?.p99 ?? 0,
-    shares: endpoints.map(({ started }) => started),
+    shares: fleet.services.flatMap((one) => {
+      const endpoint = endpoints.find(({ address }) => address === `${one.host}:${one.port}`);
+      return endpoint === undefined
+        ? []
+        : [{ replica: labelOf(fleet.services, one), attempts: endpoint.started }];
+    }),
   }));
 }
 
@@ -182,7 +190,7 @@ export async function drive(
   const endMs = performance.now() + durationMs;
   const isOn = (): boolean => performance.now() < endMs;
   const shop = async (): Promise<void> => {
-    while (isOn()) await record(tally, await mesh.fetch('http://web/shop'));
+    while (isOn()) await record(tally, await mesh.fetch('http://web/shop'), starter);
   };
   const buy = async (): Promise<void> => {
     for (let i = 0; isOn(); i++) await pay(tally, mesh.fetch, String(i));
@@ -205,7 +213,11 @@ export async function drive(
   try {
     await Promise.all([shop(), shop(), shop(), buy(), attack(), disturb(starter, durationMs)]);
     tally.ledger = (await (await mesh.fetch('http://payments/ledger')).json()) as Tally['ledger'];
-    tally.hops = [...(await hopsOf(mesh.fetch, 'web')), ...(await hopsOf(mesh.fetch, 'orders'))];
+    const after = starter.fleet();
+    tally.hops = [
+      ...(await hopsOf(mesh.fetch, 'web', after)),
+      ...(await hopsOf(mesh.fetch, 'orders', after)),
+    ];
     show(tally);
     return judge(
       tally,

@@ -26,6 +26,14 @@ export interface Fleet {
   readonly log: string;
 }
 
+/** What a service is called: `web`, or `orders-0` where there are several. */
+export function labelOf(
+  services: readonly RunningService[],
+  { name, replica }: Pick<RunningService, 'name' | 'replica'>,
+): string {
+  return services.filter((one) => one.name === name).length > 1 ? `${name}-${replica}` : name;
+}
+
 const policies = `# Who may call whom. The one identity that may use /admin is admin.
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -1,10 +1,10 @@
 import type { Tally } from './drive.js';
-import type { Fleet } from './fleet.js';
+import { type Fleet, labelOf } from './fleet.js';
 
 /** Who calls whom, and where everything is. */
 export function renderTopology(fleet: Fleet): string {
   const rows = fleet.services.map(({ name, replica, framework, port, pid, identity }) => {
-    const label = fleet.services.filter((one) => one.name === name).length > 1 ? `${name}-${replica}` : name;
+    const label = labelOf(fleet.services, { name, replica });
     return `  ${label.padEnd(10)} ${framework.padEnd(8)} 127.0.0.1:${String(port).padEnd(6)} pid ${String(pid).padEnd(8)} ${identity}`;
   });
   return [
@@ -19,10 +19,17 @@ export function renderTopology(fleet: Fleet): string {
   ].join('\n');
 }
 
+function byReplica({ replicas }: Tally): string {
+  return [...replicas]
+    .toSorted(([a], [b]) => a.localeCompare(b))
+    .map(([name, count]) => `${name} ${count}`)
+    .join(' + ');
+}
+
 function lines(tally: Tally): readonly (readonly [string, string])[] {
   return [
     ['shop calls through the whole chain', String(tally.shop)],
-    ['  by replica of orders', [...tally.replicas.values()].join(' + ') || '-'],
+    ['  by replica of orders', byReplica(tally) || '-'],
     ['failed', String(tally.failed.length)],
     ['payments, by HTTP and by gRPC', `${tally.paid} made, ${tally.inDoubt} in doubt`],
     ['  made twice', String(tally.ledger.duplicates)],
@@ -39,9 +46,11 @@ export function renderHops(tally: Tally): string {
   const rows = tally.hops.map(({ from, to, calls, retries, ejections, p50, p99, shares }) => {
     const total = Math.max(
       1,
-      shares.reduce((a, b) => a + b, 0),
+      shares.reduce((sum, { attempts }) => sum + attempts, 0),
     );
-    const parts = shares.map((one) => `${Math.round((100 * one) / total)} %`).join(' ');
+    const parts = shares
+      .map(({ replica, attempts }) => `${replica} ${Math.round((100 * attempts) / total)} %`)
+      .join(', ');
     return [`${from} → ${to}`, calls, retries, ejections, p50.toFixed(1), p99.toFixed(1), parts].map(String);
   });
   const widths = [20, 7, 8, 10, 8, 8, 0];

@@ -2,11 +2,18 @@
 
     grpc_server.py CA CERT KEY [LEDGER]
 
-With LEDGER it writes each message as a line into that file, which replicas share, before it answers. Bidi echoes what
+With LEDGER it writes each message as a line into that file, which replicas share, before it answers. A message that
+ends in a mark is written, and then
+    !                  the connection ends
+    ?                  the answer is UNAVAILABLE
+    #                  the process ends
+Bidi echoes what
 comes, message by message. Meta answers with the metadata it got and the time that is left, as JSON.
 """
 import json
 import os
+import re
+import socket
 import sys
 import time
 from concurrent import futures
@@ -18,11 +25,32 @@ ledger = sys.argv[4] if len(sys.argv) > 4 else None
 read = lambda path: open(path, "rb").read()
 
 
+def cut(context):
+    """Ends the connection of a call; grpcio has no means of its own."""
+    port = int(re.search(r":(\d+)$", context.peer()).group(1))
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as one:
+                if one.family in (socket.AF_INET, socket.AF_INET6) and one.getpeername()[1] == port:
+                    one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            # No socket, not connected, or closed meanwhile.
+            continue
+    # No answer may leave before the peer has seen the end.
+    time.sleep(0.5)
+
+
 def unary(request, context):
     if ledger is not None:
         handle = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.write(handle, request[2:] + b"\n")
         os.close(handle)
+        if request.endswith(b"!"):
+            cut(context)
+        if request.endswith(b"?"):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "paid, and then unavailable")
+        if request.endswith(b"#"):
+            os._exit(1)
         # A crash between the payment and its receipt must be possible.
         time.sleep(0.003)
     return request

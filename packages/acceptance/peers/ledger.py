@@ -10,7 +10,11 @@ What it does with a request is its mode, changed by `PUT /mode` with a text:
     half               answers 503 to every second request
     slow:MS            waits before it answers
     reset:BYTES        reads so much of a body and resets the connection
-`POST /payments` appends its body as a line to LEDGER before it answers. `GET /seen` counts requests, by mode.
+`POST /payments` appends its body as a line to LEDGER before it answers. A body that ends in a mark is paid, and then
+    !                  the connection is reset
+    ?                  the answer is 503
+    #                  the process ends
+`GET /seen` counts requests, by mode.
 """
 import hashlib
 import json
@@ -116,6 +120,12 @@ class Handler(BaseHTTPRequestHandler):
             handle = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             os.write(handle, keep + b"\n")
             os.close(handle)
+            if keep.endswith(b"!"):
+                raise Reset()
+            if keep.endswith(b"?"):
+                return self.answer(503, {"error": "unavailable"})
+            if keep.endswith(b"#"):
+                os._exit(1)
             # A crash between the payment and its receipt must be possible.
             time.sleep(0.003)
         return self.answer(200, {"pid": os.getpid(), "length": length, "sha256": digest.hexdigest()})

@@ -30,7 +30,7 @@ export class Ledger {
 
   /** HTTP replicas, by Python's own server. */
   static async http(context: Context, who: Credentials, count: number): Promise<Ledger> {
-    const file = context.bench.path(`ledger-${Ledger.#next++}`);
+    const file = Ledger.#newFile(context);
     const command = ['python3', `${peerFiles}/ledger.py`, who.bundle, who.cert, who.key, file];
     return await new Ledger(context, file, command, who).#start(count);
   }
@@ -38,13 +38,18 @@ export class Ledger {
   /** gRPC replicas, by grpcio. @throws Skip */
   static async grpc(context: Context, who: Credentials, count: number): Promise<Ledger> {
     const { python, script } = grpcPython('grpc_server.py');
-    const file = context.bench.path(`ledger-${Ledger.#next++}`);
+    const file = Ledger.#newFile(context);
     return await new Ledger(context, file, [python, script, who.bundle, who.cert, who.key, file], who).#start(
       count,
     );
   }
 
   static #next = 1;
+
+  /** A name that no directory has. */
+  static #newFile(context: Context): string {
+    return context.bench.path(`payments-${Ledger.#next++}.txt`);
+  }
 
   /** `host:port,…` of the replicas. */
   get addresses(): string {

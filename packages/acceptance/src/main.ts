@@ -22,6 +22,7 @@ import {
   fastFailure,
   killedReplica,
   longStreams,
+  sharedBudget,
   streamedBodies,
 } from './lines-traffic.js';
 import { prepare } from './prepare.js';
@@ -71,6 +72,7 @@ const lines: readonly Line[] = [
   queuedCalls,
   fastFailure,
   chaos,
+  sharedBudget,
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';
