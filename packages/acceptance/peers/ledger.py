@@ -76,8 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(data)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(data)
+        # In one piece: a replica that is killed has answered, or it has not.
+        self._headers_buffer.append(b"\r\n" + data)
+        self.flush_headers()
 
     def reset(self):
         raw = self.connection.detach() if hasattr(self.connection, "detach") else self.connection.fileno()

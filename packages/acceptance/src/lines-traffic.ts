@@ -213,13 +213,12 @@ function streamOf(bytes: Buffer): RequestInit {
 }
 
 /** A body of so many bytes, each part a new buffer: what is kept of it is seen. */
-function endless(bytes: number): RequestInit {
+function endless(bytes: number): Readable {
   const partBytes = 65_536;
   function* parts(): Iterable<Buffer> {
     for (let left = bytes; left > 0; left -= partBytes) yield Buffer.alloc(Math.min(left, partBytes), 'x');
   }
-  const body = Readable.toWeb(Readable.from(parts(), { objectMode: true, highWaterMark: 1 }));
-  return { method: 'PUT', body: body as ReadableStream, duplex: 'half' } as RequestInit;
+  return Readable.from(parts(), { objectMode: true, highWaterMark: 1 });
 }
 
 /** How many MiB of buffers are held while something runs, beyond those before; without what is only not yet collected. */
@@ -279,9 +278,14 @@ export const streamedBodies: Line = {
     await ledger.mode('ok');
     const grownMiB = await grownDuring(async () => {
       const bytes = 200 * 1_048_576;
-      const reply = (await (await mesh.fetch('http://ledger/upload', endless(bytes))).json()) as {
-        readonly length: number;
-      };
+      // Not by fetch: on Node 20 it keeps a streamed body itself, mesh or no mesh.
+      const { body: answer } = await mesh.dispatcher.request({
+        origin: 'http://ledger',
+        path: '/upload',
+        method: 'PUT',
+        body: endless(bytes),
+      });
+      const reply = (await answer.json()) as { readonly length: number };
       check(reply.length === bytes, `200 MiB: ${reply.length} arrived`);
     });
     check(grownMiB < 64, `buffers grew by ${grownMiB.toFixed(0)} MiB while 200 MiB were sent`);
@@ -291,7 +295,7 @@ export const streamedBodies: Line = {
   },
 };
 
-export const boundedRetries: Line = {
+const httpBudget: Line = {
   title:
     'every endpoint answers 503, 3 attempts on 5xx: 1,000 GETs cause 1,005 to 1,011 requests; recovery without help',
   async run(context) {
@@ -332,7 +336,7 @@ export const boundedRetries: Line = {
 const idempotentUnary = { idempotent: ['/demo.v1.Echo/Unary'] };
 
 /** The budget is a cluster's, whatever the protocol: 10 to begin with, and nothing is earned where nothing succeeds. */
-export const sharedBudget: Line = {
+const sharedBudget: Line = {
   title:
     'idempotent gRPC against UNAVAILABLE, 3 attempts: 500 RPCs cause 505 to 511; with HTTP on one cluster 1,000 calls 1,005 to 1,011',
   async run(context) {
@@ -389,6 +393,14 @@ export const sharedBudget: Line = {
     bothClient.close();
     await mesh.close();
     return `${attempts} by gRPC alone, ${total} together`;
+  },
+};
+
+/** The budget of HTTP, of gRPC, and of both on one cluster. */
+export const boundedRetries: Line = {
+  title: `${httpBudget.title}; the same by gRPC, and by both on one cluster`,
+  async run(context) {
+    return `${await httpBudget.run(context)}; ${await sharedBudget.run(context)}`;
   },
 };
 

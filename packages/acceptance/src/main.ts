@@ -22,7 +22,6 @@ import {
   fastFailure,
   killedReplica,
   longStreams,
-  sharedBudget,
   streamedBodies,
 } from './lines-traffic.js';
 import { prepare } from './prepare.js';
@@ -72,7 +71,6 @@ const lines: readonly Line[] = [
   queuedCalls,
   fastFailure,
   chaos,
-  sharedBudget,
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';
