@@ -3,7 +3,7 @@ import { MeshError, type Runtime, type Timer } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
 import { detailsOf, errorKey, markStatus } from './call-status.js';
 import type { ClientRpc, RpcAttempt } from './client-rpc.js';
-import { type AttemptStatus, judge } from './outcome.js';
+import { type AttemptStatus, isRefused, judge } from './outcome.js';
 import { type AttemptListener, type AttemptSubchannel, onHalfClose, type SubchannelCall } from './seams.js';
 
 const deadlineExceeded = 4;
@@ -163,7 +163,9 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
     // What a peer relays of errors of its own calls says nothing of this one.
     if (status.code !== 0) status.metadata.remove(errorKey);
     const judgement = judge(rpc.forward.policy, status, this.#isTimedOut);
-    if (judgement.result === 'local-error')
+    // Of a call that has its head a handler saw something, whatever the peer says.
+    if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
+    else if (judgement.result === 'local-error')
       markStatus(status, this.#isTimedOut ? 'INMESH_ERR_ATTEMPT_TIMEOUT' : 'INMESH_ERR_CONNECTION_LOST');
     rpc.cluster.onResult(
       this.endpoint,

@@ -1,6 +1,7 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import { grpcStatusNumber, type Halt, isMeshError, MeshError, type MeshErrorCode } from '@inmesh/core';
 import { statusOfHalt } from './grpc-status.js';
+import { checkedHalt } from './local-reply.js';
 
 /** Metadata key under which the status of a failure that Inmesh made carries its code. */
 export const errorKey = 'inmesh-error';
@@ -31,7 +32,8 @@ export function statusOfError(error: MeshError, number?: number): StatusObject {
 }
 
 /** The status that a layer's or a route's own answer becomes. */
-export function statusOfAnswer(halt: Halt): StatusObject {
+export function statusOfAnswer(given: Halt): StatusObject {
+  const halt = checkedHalt(given);
   const { code, message } = statusOfHalt(halt);
   const metadata = new Metadata();
   for (const [name, value] of halt.reply?.headers ?? []) {

@@ -16,6 +16,7 @@ import { MeshCredentials } from './credentials.js';
 import { type IdempotentMethods, idempotentPaths } from './idempotent-methods.js';
 import { LiveRpcs } from './live-rpcs.js';
 import { registerMeshResolver } from './resolver.js';
+import { waitingChannel } from './waiting-channel.js';
 
 /** What {@link createGrpcClient} needs. */
 export interface GrpcClientOptions {
@@ -134,6 +135,8 @@ class Client implements GrpcClient {
   /** Runs in the context of the caller; resolver, selector and picker run in that of whichever call woke them. */
   readonly #noteOrigin = <Q, R>(properties: CallProperties<Q, R>): CallProperties<Q, R> => {
     const { methodDefinition, call: handle } = properties;
+    if (properties.metadata.getOptions().waitForReady === true)
+      properties.channel = waitingChannel(properties.channel);
     const parent = this.#context.current();
     const deadlineMs = this.#tighten(properties, parent?.deadlineMs ?? Number.POSITIVE_INFINITY);
     properties.metadata = new CallMetadata(properties.metadata, {

@@ -4,6 +4,7 @@ import type { Server } from '@grpc/grpc-js';
 import { type ConnectionFacts, createTimer, MeshError, type MtlsMode } from '@inmesh/core';
 import { type FirstBytes, plaintextFacts, Sniffer, type TlsFrontEnd } from '@inmesh/identity';
 import { type AttachedGrpcServer, attachGrpcServer, type GrpcServerOptions } from './grpc-server.js';
+import { watchHttp2 } from './http2-watch.js';
 import type { StreamListener } from './seams.js';
 
 /** What {@link createGrpcListener} needs. */
@@ -16,6 +17,11 @@ export interface GrpcListenerOptions extends GrpcServerOptions {
   readonly mode: MtlsMode;
   /** Longest wait for the first bytes, in milliseconds. @defaultValue 3000 */
   readonly sniffTimeoutMs?: number;
+  /**
+   * Longest wait for the first call of a connection, and between a question and its answer on one that says nothing,
+   * in milliseconds. @defaultValue 60_000
+   */
+  readonly headersTimeoutMs?: number;
   /** Connections; further ones are cut. @defaultValue 10_000 */
   readonly maxConnections?: number;
 }
@@ -32,6 +38,8 @@ export interface GrpcListener {
 
 /** How long a connection may stay after GOAWAY though it has no call, in milliseconds. */
 const lingerMs = 1000;
+/** Same as `http.Server.headersTimeout` of Node.js. */
+const defaultHeadersTimeoutMs = 60_000;
 
 const refuseHttp: StreamListener = (stream) => {
   stream.respond({ ':status': 415 }, { endStream: true });
@@ -123,16 +131,21 @@ class Listener implements GrpcListener {
   #onFirstBytes(socket: Socket, found: FirstBytes): void {
     const { mode, tls } = this.#options;
     if (found === 'tls' && mode !== 'disable') tls?.accept(socket, this.#onSecure);
-    else if (found === 'http2' && mode !== 'strict')
-      this.#attached.accept(socket, plaintextFacts(socket), refuseHttp);
+    else if (found === 'http2' && mode !== 'strict') this.#accept(socket, plaintextFacts(socket));
     else socket.destroy();
   }
 
   readonly #onSecure = (socket: TLSSocket, facts: ConnectionFacts): void => {
-    if (socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'istio-h2')
-      this.#attached.accept(socket, facts, refuseHttp);
+    if (socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'istio-h2') this.#accept(socket, facts);
     else socket.destroy();
   };
+
+  #accept(socket: Socket, facts: ConnectionFacts): void {
+    const { headersTimeoutMs = defaultHeadersTimeoutMs, runtime } = this.#options;
+    const session = this.#attached.accept(socket, facts, refuseHttp);
+    if (session === undefined) socket.destroy();
+    else watchHttp2(session, socket, headersTimeoutMs, runtime);
+  }
 }
 
 /** Gives a gRPC server a port of its own, without an HTTP application. */

@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import {
   type Metadata,
@@ -51,8 +51,16 @@ export interface GrpcServerOptions {
 
 /** A grpc-js server that lives behind somebody else's port. */
 export interface AttachedGrpcServer {
-  /** Takes an HTTP/2 connection, decrypted or plaintext; hands streams that are not gRPC to `onHttpStream`. */
-  accept(socket: Socket, facts: ConnectionFacts, onHttpStream: StreamListener): void;
+  /**
+   * Takes an HTTP/2 connection, decrypted or plaintext; hands streams that are not gRPC to `onHttpStream`.
+   *
+   * @returns Its session, for whoever bounds connections that nobody uses: this does not.
+   */
+  accept(
+    socket: Socket,
+    facts: ConnectionFacts,
+    onHttpStream: StreamListener,
+  ): ServerHttp2Session | undefined;
   /** Sends GOAWAY on every connection; cuts them after `graceMs`. */
   drain(graceMs: number): void;
   /** Cuts every connection. */
@@ -121,9 +129,13 @@ class Attachment implements AttachedGrpcServer {
     );
   }
 
-  accept(socket: Socket, _facts: ConnectionFacts, onHttpStream: StreamListener): void {
+  accept(
+    socket: Socket,
+    _facts: ConnectionFacts,
+    onHttpStream: StreamListener,
+  ): ServerHttp2Session | undefined {
     this.#onHttpStream = onHttpStream;
-    this.#source.inject(socket);
+    return this.#source.inject(socket);
   }
 
   drain(graceMs: number): void {
@@ -185,7 +197,7 @@ class Attachment implements AttachedGrpcServer {
     connection: ConnectionFacts,
     host: string | undefined,
   ): void {
-    const { stack, live, runtime } = this.#options;
+    const { stack, live, logger, runtime } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
     const path = String(headers[':path'] ?? '');
     const question = path.indexOf('?');
@@ -210,6 +222,7 @@ class Attachment implements AttachedGrpcServer {
       recheck: () => stack.plan(target).recheck(call),
       stream,
       live,
+      logger,
       runtime,
       proceed: () => {
         this.#handedOver = call;

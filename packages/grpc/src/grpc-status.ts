@@ -34,7 +34,10 @@ export function statusOfHalt(halt: Halt): WireStatus {
   return { status, code: grpcStatusNumber(status), message: reply?.grpcMessage ?? '' };
 }
 
-/** Percent-encodes a message for the wire. */
+/** Percent-encodes a message for the wire; half a surrogate pair, which has no encoding, is replaced. */
 export function encodeMessage(message: string): string {
-  return encodeURIComponent(message).replaceAll('%20', ' ').replaceAll('%3A', ':').replaceAll('%2C', ',');
+  return encodeURIComponent(Buffer.from(message).toString())
+    .replaceAll('%20', ' ')
+    .replaceAll('%3A', ':')
+    .replaceAll('%2C', ',');
 }

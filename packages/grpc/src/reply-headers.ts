@@ -1,7 +1,11 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 import type { Headers } from '@inmesh/core';
+import { headerFault } from './local-reply.js';
 
-/** Headers over the record that node:http2 sends: what layers write is in it, and nothing is copied. */
+/**
+ * Headers over the record that node:http2 sends: what layers write is in it, and nothing is copied. What cannot be sent
+ * throws here, where the layer is at fault, rather than where it is sent.
+ */
 export class ReplyHeaders implements Headers {
   readonly #record: OutgoingHttpHeaders;
 
@@ -26,14 +30,19 @@ export class ReplyHeaders implements Headers {
   }
 
   set(name: string, value: string): void {
-    const lower = name.toLowerCase();
-    // node:http2 wants a number here.
-    this.#record[lower] = lower === ':status' ? Number(value) : value;
+    if (name === ':status') {
+      // node:http2 wants a number here.
+      this.#record[name] = Number(value);
+      return;
+    }
+    const fault = headerFault(name, value);
+    if (fault !== undefined) throw new Error(fault);
+    this.#record[name.toLowerCase()] = value;
   }
 
   append(name: string, value: string): void {
     const before = this.all(name);
-    if (before.length === 0) this.set(name, value);
+    if (before.length === 0 || headerFault(name, value) !== undefined) this.set(name, value);
     else this.#record[name.toLowerCase()] = [...before, value];
   }
 

@@ -1,4 +1,4 @@
-import type { Http2Server, ServerHttp2Stream } from 'node:http2';
+import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
 import {
@@ -27,8 +27,8 @@ export type StreamListener = (
 
 /** A grpc-js server without a port: connections go in, streams come out. */
 export interface StreamSource {
-  /** Takes an HTTP/2 connection. */
-  inject(connection: Duplex): void;
+  /** Takes an HTTP/2 connection. @returns its session, unless it is closed already */
+  inject(connection: Duplex): ServerHttp2Session | undefined;
   /** Sends GOAWAY on every connection; cuts them after `graceMs`. */
   drain(graceMs: number): void;
   /** Cuts every connection. */
@@ -74,7 +74,17 @@ export function takeStreams(server: Server, onStream: StreamListener): StreamSou
   http2Server.removeAllListeners('stream');
   http2Server.on('stream', onStream as never);
   return {
-    inject: (connection) => injector.injectConnection(connection),
+    inject(connection) {
+      let session: ServerHttp2Session | undefined;
+      const note = (one: ServerHttp2Session): void => {
+        session = one;
+      };
+      // node:http2 makes it before this returns.
+      http2Server.on('session', note);
+      injector.injectConnection(connection);
+      http2Server.off('session', note);
+      return session;
+    },
     drain: (graceMs) => injector.drain(graceMs),
     destroy: () => injector.destroy(),
     run(stream, headers, flags, rawHeaders) {

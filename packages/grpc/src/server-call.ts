@@ -6,6 +6,8 @@ import {
   type Halt,
   type LiveCall,
   type LiveCalls,
+  type LocalReply,
+  type Logger,
   MeshError,
   type Plan,
   type PlanRun,
@@ -16,6 +18,7 @@ import {
 } from '@inmesh/core';
 import { forbidsRetry } from '@inmesh/resilience';
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
+import { checkedHalt, sendableOf } from './local-reply.js';
 import { ReplyHeaders } from './reply-headers.js';
 import { pushbackHeader } from './retry-gate.js';
 
@@ -34,6 +37,8 @@ export interface ServerCallParts {
   readonly stream: ServerHttp2Stream;
   /** Calls in flight. */
   readonly live: LiveCalls;
+  /** Told of replies of layers that cannot be sent. */
+  readonly logger: Logger;
   /** Time. */
   readonly runtime: Runtime;
   /** Runs the handler. */
@@ -78,17 +83,19 @@ export class ServerCall implements PlanRun, LiveCall {
     proceed();
   }
 
-  onHalt(halt: Halt): void {
+  onHalt(given: Halt): void {
+    const halt = this.#checked(given);
     this.#isLocalReply = true;
     if (halt.kind === 'reject') this.#error = halt.error;
-    this.#answer(statusOfHalt(halt), halt.reply?.headers);
+    this.#answer(statusOfHalt(halt), halt.reply);
   }
 
   recheck(): Verdict {
     return this.#parts.recheck();
   }
 
-  onRevoked(halt: Halt): void {
+  onRevoked(given: Halt): void {
+    const halt = this.#checked(given);
     this.#isLocalReply = true;
     this.#error =
       halt.kind === 'reject'
@@ -104,7 +111,16 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#stop({ status: reason.status, code: grpcStatusNumber(reason.status), message: '' });
   }
 
-  #answer({ status, code, message }: WireStatus, headers: readonly (readonly [string, string])[] = []): void {
+  #checked(given: Halt): Halt {
+    const halt = checkedHalt(given);
+    if (halt === given || halt.kind !== 'reject') return given;
+    const { call, logger } = this.#parts;
+    const { error } = halt;
+    logger.error({ error, code: error.code, path: call.facts.path }, 'a layer threw');
+    return halt;
+  }
+
+  #answer({ status, code, message }: WireStatus, reply?: LocalReply): void {
     const { stream } = this.#parts;
     this.#status = status;
     if (stream.destroyed || stream.closed) return;
@@ -114,9 +130,8 @@ export class ServerCall implements PlanRun, LiveCall {
       'grpc-status': String(code),
       'grpc-message': encodeMessage(message),
     };
-    for (const [name, value] of headers) head[name.toLowerCase()] ??= value;
-    delete head['content-length'];
-    head['content-type'] = 'application/grpc';
+    if (reply !== undefined)
+      for (const [name, value] of sendableOf(reply)) head[name.toLowerCase()] ??= value;
     stream.respond(this.#showHead(head), { endStream: true });
     // What the caller still sends is of no use to anybody.
     stream.resume();

@@ -114,7 +114,9 @@ describe('gRPC against what production does', () => {
     expect(await client.unary('y')).toBe('y');
     expect(cluster().stats.retries).toBe(1);
     refusals = Number.POSITIVE_INFINITY;
-    expect(await fault(client.unary('never'))).toMatchObject({ code: 14 });
+    const refused = await fault(client.unary('never'));
+    expect(refused.code).toBe(14);
+    expect(refused.metadata.get(errorKey)).toEqual(['INMESH_ERR_PEER_REFUSED']);
     expect(ledger.filter((text) => text === 'never')).toHaveLength(4);
     refusals = 3;
     const twice = await mesh.client([port], { rules: retried, ...safe });

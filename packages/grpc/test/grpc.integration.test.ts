@@ -2,10 +2,18 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTls } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
-import { type Call, CallContext, type CallEnd, createStack, type Layer, MeshError } from '@inmesh/core';
+import {
+  type Call,
+  CallContext,
+  type CallEnd,
+  createStack,
+  type Layer,
+  MeshError,
+  silentLogger,
+} from '@inmesh/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { attachGrpcServer, grpcPeer } from '../src/index.js';
-import { createEchoServer, EchoClient, fault, TestMesh } from './harness.js';
+import { codeOf, createEchoServer, EchoClient, fault, TestMesh } from './harness.js';
 
 const onlyWeb = (ends: CallEnd[] = []): Layer => ({
   role: 'authorize',
@@ -295,6 +303,62 @@ describe('gRPC', () => {
     ).toBe('200 ');
     while (seen.length === 0) await new Promise(setImmediate);
     expect(seen).toEqual(['yes']);
+  });
+
+  it.each([
+    ['a line break in a value', { httpStatus: 403, headers: [['x-a', 'a\r\nb: c']] }],
+    ['a name that is none', { httpStatus: 403, headers: [['x a', 'b']] }],
+    ['a pseudo-header', { httpStatus: 403, headers: [[':path', '/']] }],
+    ['a value that is no text', { httpStatus: 403, headers: [['x-a', 5]] }],
+    ['headers that are no list', { httpStatus: 403, headers: 7 }],
+    ['a status that is none', { httpStatus: 99_999 }],
+    ['a message that is no text', { httpStatus: 403, grpcMessage: {} }],
+  ])('answers INTERNAL for a layer whose reply has %s, and says so', async (_name, reply) => {
+    const layer: Layer = {
+      role: 'own',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({ request: () => ({ kind: 'reply', reply }) as never }),
+    };
+    const logged: unknown[] = [];
+    const logger = { ...silentLogger, error: (fields: object) => void logged.push(fields) };
+    const { port } = await mesh.serve({}, { layers: [layer], logger });
+    const { client } = await mesh.client([port]);
+    expect(await fault(client.unary('x'))).toMatchObject({ code: 13 });
+    expect(logged).toMatchObject([{ code: 'INMESH_ERR_LAYER_THREW' }]);
+    const calling = await mesh.client([port], { layers: [layer] });
+    const error = await fault(calling.client.unary('x'));
+    expect(error.code).toBe(13);
+    expect(codeOf(error)).toBe('INMESH_ERR_LAYER_THREW');
+  });
+
+  it('leaves out of a reply what frames it, and replaces half a surrogate pair', async () => {
+    const layer: Layer = {
+      role: 'own',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({
+        request: () => ({
+          kind: 'reply',
+          reply: {
+            httpStatus: 403,
+            grpcMessage: 'a\ud800b',
+            headers: [
+              ['Connection', 'close'],
+              ['content-length', '7'],
+              ['x-why', 'because'],
+            ],
+          },
+        }),
+        head: (_call, { headers }) => headers.set('x-bad', 'a\nb'),
+      }),
+    };
+    const { port } = await mesh.serve({}, { layers: [layer] });
+    const { client } = await mesh.client([port]);
+    const error = await fault(client.unary('x'));
+    expect(error).toMatchObject({ code: 7, details: 'a\ufffdb' });
+    expect(error.metadata.get('x-why')).toEqual(['because']);
+    expect(error.metadata.get('x-bad')).toEqual([]);
   });
 
   it('attaches a server once', () => {

@@ -12,6 +12,7 @@ import {
   type HeaderEdits,
   type Layer,
   LiveCalls,
+  type Logger,
   parseSpiffeId,
   type Rewrite,
   type Route,
@@ -272,6 +273,9 @@ export class TestMesh {
       readonly mode?: 'strict' | 'permissive';
       readonly context?: CallContext;
       readonly server?: grpc.ServerOptions;
+      readonly runtime?: Runtime;
+      readonly headersTimeoutMs?: number;
+      readonly logger?: Logger;
     } = {},
   ): Promise<TestService> {
     const source = await this.identity(options.name ?? 'echo');
@@ -286,8 +290,9 @@ export class TestMesh {
       stack,
       live,
       context,
-      runtime: systemRuntime,
-      logger: silentLogger,
+      runtime: options.runtime ?? systemRuntime,
+      logger: options.logger ?? silentLogger,
+      ...(options.headersTimeoutMs === undefined ? {} : { headersTimeoutMs: options.headersTimeoutMs }),
     });
     listener.server.listen(0, '127.0.0.1');
     await once(listener.server, 'listening');

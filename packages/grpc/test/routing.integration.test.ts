@@ -2,7 +2,17 @@ import { once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { type Layer, MeshError } from '@inmesh/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { codeOf, failing, fault, idempotent, retried, route, TestMesh, type Unary } from './harness.js';
+import {
+  codeOf,
+  EchoClient,
+  failing,
+  fault,
+  idempotent,
+  retried,
+  route,
+  TestMesh,
+  type Unary,
+} from './harness.js';
 
 describe('endpoints of gRPC', () => {
   let mesh: TestMesh;
@@ -86,6 +96,29 @@ describe('endpoints of gRPC', () => {
     endpoints().set([{ host: '127.0.0.1', port: (await mesh.serve()).port }]);
     expect(await waiting).toBe('echo x');
     expect(cluster().pending).toBe(0);
+  });
+
+  it('names the deadline of a call that waited for a name that nobody configures', async () => {
+    const { mesh: mine } = await mesh.client([(await mesh.serve()).port]);
+    const seen: string[] = [];
+    const client = new EchoClient('mesh:///nobody', mine.credentials(), {
+      ...mine.channelOptions(),
+      interceptors: [
+        (options, next) => {
+          seen.push(options.method_definition.path);
+          return new grpc.InterceptingCall(next(options));
+        },
+      ],
+    });
+    mesh.cleanup(() => client.close());
+    const waiting = new grpc.Metadata({ waitForReady: true });
+    const error = await fault(client.unary('x', waiting, { deadline: Date.now() + 50 }));
+    expect(error).toMatchObject({
+      code: 4,
+      details: expect.stringContaining('INMESH_ERR_DEADLINE_EXCEEDED'),
+    });
+    expect(codeOf(error)).toBe('INMESH_ERR_DEADLINE_EXCEEDED');
+    expect(seen).toEqual(['/test.Echo/Unary']);
   });
 
   it('asks for endpoints anew when one cannot be reached, and calls the one that took its place', async () => {
