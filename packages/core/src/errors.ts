@@ -243,7 +243,8 @@ export const errorSpecs = defineSpecs({
     status: 'unavailable',
     reached: 'no',
     retry: 'if-idempotent',
-    summary: 'The peer closed a fresh connection before it answered; it probably refused our identity.',
+    summary:
+      'The peer refused the connection, probably because of our identity, or the call before a handler ran.',
     hint: 'Look at the log of the peer.',
   },
   INMESH_ERR_POLICY_INVALID: {

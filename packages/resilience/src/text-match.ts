@@ -57,7 +57,8 @@ class CostCheck {
     const wasAmbiguous = this.#closed;
     this.#closed = false;
     if (character === '\\') {
-      if (/[1-9k]/.test(this.#pattern[at + 1] ?? '')) refuse(this.#pattern, 'it refers back to what it matched');
+      if (/[1-9k]/.test(this.#pattern[at + 1] ?? ''))
+        refuse(this.#pattern, 'it refers back to what it matched');
       return 2;
     }
     if (this.#isInClass) this.#isInClass = character !== ']';
