@@ -193,7 +193,7 @@ describe('a connection', () => {
   it('[row 13] is cut when the certificate of its peer expires', async () => {
     const clock = createManualRuntime({ wallMs });
     const service = await startService(ca, bundles(ca), { runtime: clock, hold: true });
-    const client = await ca.issue('/ns/default/sa/web', { notAfterMs: wallMs + 30_000 });
+    const client = await ca.issue('/ns/default/sa/web', { notAfterMs: wallMs + 600_000 });
     const answer = foreign(service.port, pair(client));
     while (service.seen.length === 0) await tick();
     const [facts] = service.seen;

@@ -279,14 +279,14 @@ describe('mesh', () => {
   });
 
   it('loses no call while identities rotate, and finishes calls when it closes', async () => {
-    const back = await make('back', { devCaTtl: 3000, drainDelay: '200ms' });
+    const back = await make('back', { devCaTtl: 6000, drainDelay: '1s' });
     const serials = new Set<string>();
     const server = back.serve((request: IncomingMessage, response: ServerResponse) => {
       serials.add(back.peer(request)?.serial ?? '');
       response.end('ok');
     });
     const { port } = await server.listen(0, '127.0.0.1');
-    const front = await make('front', { devCaTtl: 3000, upstreams: { back: `127.0.0.1:${port}` } });
+    const front = await make('front', { devCaTtl: 6000, upstreams: { back: `127.0.0.1:${port}` } });
     while (serials.size < 4) expect((await front.fetch('http://back/')).status).toBe(200);
     const last = front.fetch('http://back/');
     await Promise.all([last, back.close()]);
