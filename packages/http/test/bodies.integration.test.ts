@@ -246,6 +246,6 @@ describe('request bodies', () => {
     });
     expect(await reply.body.text()).toBe('ok');
     // 100 MiB went through.
-    expect(most).toBeLessThan(16 * 1024 * 1024);
+    expect(most).toBeLessThan(48 * 1024 * 1024);
   });
 });
