@@ -190,8 +190,10 @@ export class RequestGate {
     }
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
-    if (target.target !== request.url) request.url = target.target;
-    return { ...target, headers };
+    const { target: clean, path, authority: host } = target;
+    if (clean !== request.url) request.url = clean;
+    // Not a spread: Node 20 takes microseconds for one.
+    return { target: clean, path, authority: host, headers };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
