@@ -265,6 +265,9 @@ function keepContext(
   for (const emitter of [request, response]) {
     const emit = emitter.emit as Emit;
     emitter.emit = ((event: string, ...args: unknown[]) =>
-      context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
+      // Entering a context costs as much as a whole layer: only where it changes what somebody sees.
+      emitter.listenerCount(event) === 0 || context.current() === call
+        ? emit.call(emitter, event, ...args)
+        : context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
   }
 }
