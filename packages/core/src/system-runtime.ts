@@ -43,8 +43,9 @@ class SystemRuntime implements Runtime {
       this.#armLong(timer, delayMs);
       return;
     }
-    if (this.#wheel.size === 0) this.#wheel.advance(performance.now());
-    this.#wheel.arm(timer, performance.now() + Math.max(0, delayMs));
+    const nowMs = performance.now();
+    if (this.#wheel.size === 0) this.#wheel.advance(nowMs);
+    this.#wheel.arm(timer, nowMs + Math.max(0, delayMs));
     this.#schedule();
   }
 
