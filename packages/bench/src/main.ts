@@ -30,7 +30,7 @@ if (unknown.length > 0) {
 }
 const wanted = new Set(positionals.length === 0 ? suites : positionals);
 const effort: Effort = values.quick
-  ? { pairs: Number(values.pairs ?? 2), rounds: 4, sliceMs: 250, warm: 4000 }
+  ? { pairs: Number(values.pairs ?? 2), rounds: 4, sliceMs: 250, warm: 10_000 }
   : { pairs: Number(values.pairs ?? 5), rounds: 8, sliceMs: 300, warm: 12_000 };
 
 const dir = mkdtempSync(join(tmpdir(), 'inmesh-bench-'));

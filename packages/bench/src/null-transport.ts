@@ -62,12 +62,12 @@ class NullAttempt implements Attempt {
   }
 }
 
-/** A call whose first attempts fail. The null transport is this and {@link NullAttempt}: two objects a call. */
+/**
+ * A call whose first attempts fail. The null transport is this and {@link NullAttempt}: two objects a call, with no
+ * more in them than a driver asks for.
+ */
 class NullCall implements DrivenCall {
   readonly deadlineMs: number;
-  readonly isReplayable = true;
-  readonly isIdempotent = true;
-  readonly isRetryOfCaller = false;
   readonly #failures: number;
   readonly driver: CallDriver;
 
@@ -75,6 +75,18 @@ class NullCall implements DrivenCall {
     this.deadlineMs = deadlineMs;
     this.#failures = failures;
     this.driver = new CallDriver(this, cluster, parts.policy, systemRuntime);
+  }
+
+  get isReplayable(): boolean {
+    return true;
+  }
+
+  get isIdempotent(): boolean {
+    return true;
+  }
+
+  get isRetryOfCaller(): boolean {
+    return false;
   }
 
   createAttempt(endpoint: EndpointState, number: number): NullAttempt {

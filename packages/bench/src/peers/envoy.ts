@@ -5,7 +5,7 @@ import type { ProxyKind, ProxySeat } from './proxy.js';
 const types = 'type.googleapis.com/envoy.extensions';
 
 /** An extension as Envoy wants it. */
-export function extension(name: string, type: string, fields: object): object {
+function extension(name: string, type: string, fields: object): object {
   return { name, typed_config: { '@type': `${types}.${type}`, ...fields } };
 }
 
