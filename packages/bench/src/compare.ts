@@ -1,14 +1,7 @@
-import type { Slice, Variant, Wire } from './protocol.js';
-import { type Side, startSide } from './roles.js';
-import { estimate, quantile } from './statistics.js';
-
-/** Files both variants prove themselves with. */
-export interface Material {
-  readonly caDir: string;
-  readonly cert: string;
-  readonly key: string;
-  readonly bundle: string;
-}
+import { machineCpuUs } from './children.js';
+import type { Material, Slice } from './protocol.js';
+import { type Contestant, Side } from './roles.js';
+import { quantile } from './statistics.js';
 
 /** How long and how often. */
 export interface Effort {
@@ -18,109 +11,111 @@ export interface Effort {
   readonly warm: number;
 }
 
-/** A line of the result. */
-export interface Row {
-  readonly name: string;
-  readonly ratio?: number;
-  readonly value?: number;
-  readonly unit?: string;
-  readonly baseline?: string;
-  readonly pairs?: number;
-  readonly ci90?: readonly [number, number];
-  readonly load?: string;
-  readonly goal?: number;
-  readonly state?: string;
-}
+/** Loads by name. */
+export type Loads = ReadonlyMap<string, Slice['load']>;
 
 interface Sample {
   readonly cpuUs: number;
   readonly p50Us: number;
   readonly throughput: number;
+  /** Cores that others kept busy meanwhile. */
+  readonly foreignCores: number;
 }
 
-async function measure({ server, client }: Side, slice: Slice): Promise<Sample> {
-  const before = await server.usage();
-  const result = await client.slice(slice);
-  const after = await server.usage();
-  if (result.errors > 0) throw new Error(`${result.errors} of ${result.requests} requests failed`);
+/** What is compared. */
+export type Measure = Exclude<keyof Sample, 'foreignCores'>;
+
+/** Milliseconds of the same load before what is measured: connections that it needs are open then. */
+const leadMs = 60;
+
+async function measure(name: string, side: Side, slice: Slice): Promise<Sample> {
+  await side.client.slice({ ...slice, ms: leadMs });
+  const machineBefore = machineCpuUs();
+  const before = await side.serverCpuUs();
+  const { errors, requests, reason, cpuUs, wallMs, p50Us } = await side.client.slice(slice);
+  const spentUs = cpuUs + (await side.serverCpuUs()) - before;
+  if (errors > 0)
+    throw new Error(`${name}: ${errors} of ${errors + requests} requests failed, the last with ${reason}`);
+  const machineUs = (machineCpuUs() ?? 0) - (machineBefore ?? 0);
   return {
-    cpuUs: (result.cpuUs + after.cpuUs - before.cpuUs) / result.requests,
-    p50Us: result.p50Us,
-    throughput: (result.requests * 1000) / result.wallMs,
+    cpuUs: spentUs / requests,
+    p50Us,
+    throughput: (requests * 1000) / wallMs,
+    foreignCores: Math.max(0, machineUs - spentUs) / (wallMs * 1000),
   };
 }
 
-/** Ratios of one load, by pair. */
-export interface LoadRatios {
-  readonly cpu: number[];
-  readonly p50: number[];
-  readonly throughput: number[];
+/** Samples by contestant and load. */
+type Group = ReadonlyMap<string, ReadonlyMap<string, readonly Sample[]>>;
+
+/** What was measured: for each repetition, with processes of its own, slices of every contestant side by side. */
+export class Readings {
+  readonly #groups: readonly Group[];
+
+  constructor(groups: readonly Group[]) {
+    this.#groups = groups;
+  }
+
+  /** Cores that others kept busy, in the middle of all slices: a machine's figures are its own only when it is quiet. */
+  get foreignCores(): number {
+    const samples = this.#groups.flatMap((group) =>
+      [...group.values()].flatMap((loads) => [...loads.values()].flat()),
+    );
+    return quantile(
+      samples.map((sample) => sample.foreignCores),
+      0.5,
+    );
+  }
+
+  /** Ratio of one contestant to another under a load, by repetition. Noise only adds, so it is left out of both. */
+  ratios(name: string, baseline: string, load: string, what: Measure): readonly number[] {
+    const part = what === 'throughput' ? 0.8 : 0.2;
+    return this.#groups.map((group) => {
+      const of = (one: string): number =>
+        quantile(
+          (group.get(one)?.get(load) ?? []).map((sample) => sample[what]),
+          part,
+        );
+      return of(name) / of(baseline);
+    });
+  }
 }
 
-/** Compares two variants under some loads: fresh processes per pair, slices in the order A, B, A. */
-export async function compare(
-  wire: Wire,
-  loads: ReadonlyMap<string, Slice['load']>,
-  material: Material,
-  effort: Effort,
-  other: Variant = 'mesh',
-): Promise<ReadonlyMap<string, LoadRatios>> {
-  const ratios = new Map(
-    [...loads.keys()].map((name): [string, LoadRatios] => [name, { cpu: [], p50: [], throughput: [] }]),
-  );
-  for (let pair = 0; pair < effort.pairs; pair++) {
-    const shared = { ...material, wire, policies: 100 };
-    const base = await startSide({ ...shared, variant: 'bare' }, effort.warm);
-    const test = await startSide({ ...shared, variant: other }, effort.warm);
-    try {
-      for (const [name, load] of loads) {
-        const slice: Slice = { kind: 'slice', load, ms: effort.sliceMs };
-        const baseline: Sample[] = [];
-        const tested: Sample[] = [];
-        for (let round = 0; round < effort.rounds; round++) {
-          baseline.push(await measure(base, slice));
-          tested.push(await measure(test, slice));
-          baseline.push(await measure(base, slice));
-        }
-        const pick = (samples: readonly Sample[], key: keyof Sample, part: number): number =>
-          quantile(
-            samples.map((one) => one[key]),
-            part,
-          );
-        const target = ratios.get(name);
-        target?.cpu.push(pick(tested, 'cpuUs', 0.2) / pick(baseline, 'cpuUs', 0.2));
-        target?.p50.push(pick(tested, 'p50Us', 0.2) / pick(baseline, 'p50Us', 0.2));
-        target?.throughput.push(pick(tested, 'throughput', 0.8) / pick(baseline, 'throughput', 0.8));
-      }
-    } finally {
-      for (const side of [base, test]) {
-        side.client.stop();
-        side.server.stop();
+async function readGroup(sides: ReadonlyMap<string, Side>, loads: Loads, effort: Effort): Promise<Group> {
+  const [base = '', ...others] = sides.keys();
+  // The baseline before and after each of the others.
+  const order = [base, ...others.flatMap((name) => [name, base])];
+  const group = new Map([...sides.keys()].map((name) => [name, new Map<string, Sample[]>()]));
+  for (const [load, given] of loads) {
+    for (let round = 0; round < effort.rounds; round++) {
+      for (const name of order) {
+        const side = sides.get(name);
+        const samples = group.get(name);
+        if (side === undefined || samples === undefined) continue;
+        const sample = await measure(name, side, { kind: 'slice', load: given, ms: effort.sliceMs });
+        samples.set(load, [...(samples.get(load) ?? []), sample]);
       }
     }
   }
-  return ratios;
+  return group;
 }
 
-/** Makes a row of ratios against a goal: proven, open or missed, by the whole interval. */
-export function ratioRow(
-  name: string,
-  ratios: readonly number[],
-  load: string,
-  goal?: number,
-  isFloor = false,
-): Row {
-  const { ratio, ci90 } = estimate(ratios);
-  const [low, high] = ci90;
-  const isIn = goal !== undefined && (isFloor ? low >= goal : high <= goal);
-  const isOut = goal !== undefined && (isFloor ? high < goal : low > goal);
-  return {
-    name,
-    ratio,
-    baseline: 'bare',
-    pairs: ratios.length,
-    ci90,
-    load,
-    ...(goal === undefined ? {} : { goal, state: isIn ? 'proven' : isOut ? 'missed' : 'open' }),
-  };
+/** Compares contestants, the first of them the baseline: fresh processes per repetition, slices in turn. */
+export async function compare(
+  contestants: readonly Contestant[],
+  loads: Loads,
+  material: Material,
+  effort: Effort,
+): Promise<Readings> {
+  const groups: Group[] = [];
+  for (let pair = 0; pair < effort.pairs; pair++) {
+    const sides = new Map<string, Side>();
+    try {
+      for (const one of contestants) sides.set(one.name, await Side.start(one, material, effort.warm));
+      groups.push(await readGroup(sides, loads, effort));
+    } finally {
+      for (const side of sides.values()) side.stop();
+    }
+  }
+  return new Readings(groups);
 }

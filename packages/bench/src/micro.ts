@@ -1,21 +1,9 @@
 import { compilePolicies, normalizeTarget } from '@inmesh/authz';
 import { parsePolicyObject } from '@inmesh/config/policies';
 import { cleanHeaders, FlatHeaders, parseSpiffeId, type RequestFacts, type Workload } from '@inmesh/core';
-import type { Row } from './compare.js';
+import { nanoseconds } from './batches.js';
 import { makePolicies } from './policies.js';
-import { quantile } from './statistics.js';
-
-/** Nanoseconds of CPU for one run of `body`, tenth percentile of many batches. */
-function nanoseconds(body: (i: number) => void, batch = 20_000, batches = 60): number {
-  const samples: number[] = [];
-  for (let b = 0; b < batches; b++) {
-    const before = process.cpuUsage();
-    for (let i = 0; i < batch; i++) body(i);
-    const { user, system } = process.cpuUsage(before);
-    samples.push(((user + system) * 1000) / batch);
-  }
-  return quantile(samples, 0.1);
-}
+import { costRow, type Row } from './row.js';
 
 function decisions(count: number): number {
   const workload: Workload = {
@@ -84,12 +72,7 @@ export function micro(): readonly Row[] {
     'Bearer abc',
   ];
   const spoofed = [...raw, 'x-forwarded-client-cert', 'URI=spiffe://x'];
-  const row = (name: string, value: number, goal?: number): Row => ({
-    name,
-    value,
-    unit: 'ns',
-    ...(goal === undefined ? {} : { goal, state: value <= goal ? 'proven' : 'missed' }),
-  });
+  const row = (name: string, value: number, goal?: number): Row => costRow(name, value, 'ns', goal);
   return [
     row('authz.1000', decisions(1000), 1500),
     row('authz.10000', decisions(10_000), 4500),

@@ -1,20 +1,40 @@
-/** What is compared: ours, or what a careful user would write without us. */
-export type Variant = 'bare' | 'mesh';
+/**
+ * Who is compared. `bare` is what a careful user would write without us: over HTTP one pool to one endpoint, over
+ * gRPC round robin over three. `bare-equal` has the endpoints and headers of `mesh`, which is ours with three
+ * endpoints, retries armed and a deadline; `mesh-one` is ours as it comes, with one endpoint. `plain` is an
+ * application behind a proxy. `diy` is made of libraries; `diy-uncounted` without their metrics.
+ */
+export type Variant = 'bare' | 'bare-equal' | 'diy' | 'diy-uncounted' | 'mesh' | 'mesh-one' | 'plain';
 /** What is spoken. `fetch` differs from `http` in the client alone. */
 export type Wire = 'fetch' | 'grpc' | 'http';
+
+/** Files that both ends prove themselves with. */
+export interface Material {
+  /** For what proxies want to read. */
+  readonly dir: string;
+  readonly caDir: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly bundle: string;
+}
 
 /** What a role process is told at start. */
 export interface RoleConfig {
   readonly variant: Variant;
   readonly wire: Wire;
-  readonly caDir: string;
-  readonly cert: string;
-  readonly key: string;
-  readonly bundle: string;
-  /** Policies of the mesh variant. */
+  readonly material: Material;
+  /** Policies of a server. */
   readonly policies: number;
-  /** Port of the server; for clients. */
-  readonly port?: number;
+  /** Ports of the server; for clients. */
+  readonly ports: readonly number[];
+}
+
+/** Bound on a call where there is one, in milliseconds; wide, so that a machine that is busy otherwise fails no call. */
+export const deadlineMs = 30_000;
+
+/** Endpoints of a server. */
+export function listenersOf(variant: Variant, wire: Wire): number {
+  return variant === 'mesh' || variant === 'bare-equal' || (wire === 'grpc' && variant === 'bare') ? 3 : 1;
 }
 
 /** What a client is asked to do: so many at once, or so many a second. */
@@ -30,18 +50,34 @@ interface Hold {
   readonly connections: number;
 }
 
-export type Order = Hold | Slice | { readonly kind: 'usage' };
+export type Order = Hold | Slice | { readonly kind: 'memory' } | { readonly kind: 'usage' };
 
 export interface SliceResult {
   readonly requests: number;
   readonly errors: number;
+  /** Of the last error. */
+  readonly reason: string;
   readonly cpuUs: number;
   readonly wallMs: number;
   /** Median latency in microseconds, from the intended start. */
   readonly p50Us: number;
 }
 
+/** Answer to `usage`; for `memory`, after a collection. */
 export interface Usage {
   readonly cpuUs: number;
   readonly rssBytes: number;
+}
+
+/** First word of a process. */
+export interface Hello {
+  readonly ports?: readonly number[];
+}
+
+/** What one run of something costs. */
+export interface Cost {
+  /** CPU, in nanoseconds. */
+  readonly ns: number;
+  /** Allocated. */
+  readonly bytes: number;
 }

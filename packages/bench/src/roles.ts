@@ -1,19 +1,20 @@
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Order, RoleConfig, SliceResult, Usage } from './protocol.js';
+import { adopt, cpuUsOf } from './children.js';
+import type { ProxyPair, StartProxies } from './peers/proxy.js';
+import {
+  type Hello,
+  type Material,
+  type Order,
+  type RoleConfig,
+  type Slice,
+  type SliceResult,
+  type Usage,
+  type Variant,
+  type Wire,
+} from './protocol.js';
 
-const hasTaskset = ((): boolean => {
-  try {
-    execFileSync('taskset', ['-p', String(process.pid)], { stdio: 'ignore' });
-    return availableParallelism() > 1;
-  } catch {
-    return false;
-  }
-})();
-
-/** Whether server and client have a core each. */
-export const isPinned = hasTaskset;
+const cores = { client: 0, server: 1 } as const;
 
 /** A process with a role: it answers one order at a time. */
 export class Role {
@@ -24,20 +25,21 @@ export class Role {
   }
 
   static async start(
-    script: 'client' | 'server',
+    script: keyof typeof cores,
     config: RoleConfig,
-    core: number,
-  ): Promise<{ readonly role: Role; readonly first: { readonly port?: number } }> {
+  ): Promise<{ readonly role: Role; readonly hello: Hello }> {
     const child = fork(
       fileURLToPath(new URL(`${script}-process.js`, import.meta.url)),
       [JSON.stringify(config)],
-      { execArgv: ['--expose-gc', '--no-warnings'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+      {
+        execArgv: ['--expose-gc', '--no-warnings'],
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      },
     );
-    if (hasTaskset && child.pid !== undefined)
-      execFileSync('taskset', ['-acp', String(core), String(child.pid)], { stdio: 'ignore' });
+    adopt(child, cores[script]);
     const role = new Role(child);
-    const first = (await role.#answer()) as { readonly port?: number };
-    return { role, first };
+    const hello = (await role.#answer()) as Hello;
+    return { role, hello };
   }
 
   async ask(order: Order): Promise<unknown> {
@@ -50,7 +52,12 @@ export class Role {
     return (await this.ask({ kind: 'usage' })) as Usage;
   }
 
-  async slice(order: Order): Promise<SliceResult> {
+  /** After a collection. */
+  async memory(): Promise<Usage> {
+    return (await this.ask({ kind: 'memory' })) as Usage;
+  }
+
+  async slice(order: Slice): Promise<SliceResult> {
     return (await this.ask(order)) as SliceResult;
   }
 
@@ -71,17 +78,60 @@ export class Role {
   }
 }
 
-/** A server and a client of one variant. */
-export interface Side {
-  readonly server: Role;
-  readonly client: Role;
+/** Who takes part in a comparison. */
+export interface Contestant {
+  readonly name: string;
+  readonly variant: Variant;
+  readonly wire: Wire;
+  /** Starts the proxies between client and server. */
+  readonly proxies?: StartProxies;
 }
 
-/** Starts both, and warms them by count. */
-export async function startSide(config: Omit<RoleConfig, 'port'>, warm: number): Promise<Side> {
-  const { role: server, first } = await Role.start('server', config, 1);
-  const { role: client } = await Role.start('client', { ...config, port: first.port ?? 0 }, 0);
-  for (let done = 0; done < warm; )
-    done += Math.max(1, (await client.slice({ kind: 'slice', load: { concurrency: 16 }, ms: 500 })).requests);
-  return { server, client };
+/** A server and a client of one contestant, and what is between them. */
+export class Side {
+  readonly server: Role;
+  readonly client: Role;
+  readonly #proxies: ProxyPair | undefined;
+
+  private constructor(server: Role, client: Role, proxies: ProxyPair | undefined) {
+    this.server = server;
+    this.client = client;
+    this.#proxies = proxies;
+  }
+
+  /** Starts everything, and warms it by count. */
+  static async start(
+    { variant, wire, proxies }: Contestant,
+    material: Material,
+    warm: number,
+  ): Promise<Side> {
+    const config = { variant, wire, material, policies: 100 };
+    const { role: server, hello } = await Role.start('server', { ...config, ports: [] });
+    const { ports = [] } = hello;
+    const pair = await proxies?.(ports[0] ?? 0, material);
+    const { role: client } = await Role.start('client', {
+      ...config,
+      ports: pair === undefined ? ports : [pair.port],
+    });
+    const slice: Slice = { kind: 'slice', load: { concurrency: 16 }, ms: 500 };
+    // Where a machine is too busy for that, as far as half a minute goes.
+    for (let done = 0, slices = 0; done < warm && slices < 60; slices++) {
+      const { requests, reason } = await client.slice(slice);
+      if (requests === 0) throw new Error(`${variant} does not answer: ${reason}`);
+      done += requests;
+    }
+    return new Side(server, client, pair);
+  }
+
+  /** CPU of everything but the client, in microseconds. */
+  async serverCpuUs(): Promise<number> {
+    const { cpuUs } = await this.server.usage();
+    return (this.#proxies?.pids ?? []).reduce((sum, pid) => sum + cpuUsOf(pid), cpuUs);
+  }
+
+  stop(): void {
+    this.client.stop();
+    this.#proxies?.stop();
+    this.server.stop();
+  }
 }

@@ -1,13 +1,19 @@
-// The server of one variant: same handler, body, certificates and timeouts on both sides.
-import { readFileSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+// The server of one variant: same handler, body, certificates and timeouts on all sides.
+import {
+  createServer as createPlainServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { createMesh } from 'inmesh';
 import { unary } from './grpc-method.js';
+import { guard } from './peers/diy-server.js';
 import { makePolicies } from './policies.js';
-import type { Order, RoleConfig, Usage } from './protocol.js';
+import { listenersOf, type Order, type RoleConfig, type Usage } from './protocol.js';
+import { tlsOf } from './tls.js';
 
 const config = JSON.parse(process.argv[2] ?? '{}') as RoleConfig;
 const body = JSON.stringify({ id: 7, name: 'teapot', price: 9.95, tags: ['a', 'b', 'c'] });
@@ -26,46 +32,62 @@ function grpcServer(): Server {
   return server;
 }
 
-async function bare(): Promise<number> {
-  const cert = readFileSync(config.cert);
-  const key = readFileSync(config.key);
-  const ca = readFileSync(config.bundle);
-  if (config.wire === 'grpc') {
-    const server = grpcServer();
-    return await new Promise((resolve, reject) => {
-      server.bindAsync(
-        '127.0.0.1:0',
-        ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], true),
-        (error, port) => (error ? reject(error) : resolve(port)),
-      );
-    });
-  }
-  const server = createServer(
-    { cert, key, ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
-    handle,
-  );
+/** Longer than any pause between slices: connections are opened before what is measured. */
+const keepAliveMs = 600_000;
+
+async function listen(server: HttpServer): Promise<number> {
+  server.keepAliveTimeout = keepAliveMs;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return (server.address() as AddressInfo).port;
 }
 
-async function mesh(): Promise<number> {
-  const made = await createMesh({
+function bareGrpc(): Promise<number> {
+  const { cert, key, ca } = tlsOf(config.material);
+  const identity = ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], true);
+  return new Promise((resolve, reject) => {
+    grpcServer().bindAsync('127.0.0.1:0', identity, (error, port) => (error ? reject(error) : resolve(port)));
+  });
+}
+
+function bareHttp(): Promise<number> {
+  const { variant, material, policies } = config;
+  if (variant === 'plain') return listen(createPlainServer(handle));
+  const isDiy = variant === 'diy' || variant === 'diy-uncounted';
+  const handler = isDiy ? guard(handle, policies, variant === 'diy') : handle;
+  return listen(
+    createServer(
+      { ...tlsOf(material), requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
+      handler,
+    ),
+  );
+}
+
+async function openMesh(): Promise<() => Promise<number>> {
+  const mesh = await createMesh({
     env: {},
     serviceName: 'server',
-    devCaDir: config.caDir,
+    devCaDir: config.material.caDir,
     policies: makePolicies(config.policies),
     logLevel: 'error',
     drainDelay: 0,
   });
-  const server = made.serve(handle);
-  if (config.wire === 'grpc') server.addGrpc(grpcServer());
-  return (await server.listen(0, '127.0.0.1')).port;
+  return async () => {
+    const server = mesh.serve(handle);
+    server.http.keepAliveTimeout = keepAliveMs;
+    if (config.wire === 'grpc') server.addGrpc(grpcServer());
+    return (await server.listen(0, '127.0.0.1')).port;
+  };
 }
 
-process.on('message', (order: Order) => {
-  if (order.kind !== 'usage') return;
-  (globalThis as { gc?: () => void }).gc?.();
+process.on('message', ({ kind }: Order) => {
+  if (kind === 'memory') (globalThis as { gc?: () => void }).gc?.();
   const { user, system } = process.cpuUsage();
   process.send?.({ cpuUs: user + system, rssBytes: process.memoryUsage().rss } satisfies Usage);
 });
-process.send?.({ port: await (config.variant === 'mesh' ? mesh() : bare()) });
+process.on('disconnect', () => process.exit());
+
+const isMesh = config.variant === 'mesh' || config.variant === 'mesh-one';
+const open = isMesh ? await openMesh() : config.wire === 'grpc' ? bareGrpc : bareHttp;
+const ports: number[] = [];
+while (ports.length < listenersOf(config.variant, config.wire)) ports.push(await open());
+process.send?.({ ports });

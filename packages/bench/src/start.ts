@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Material, Row } from './compare.js';
-import { Role, startSide } from './roles.js';
+import type { Material } from './protocol.js';
+import { Role, Side } from './roles.js';
+import { costRow, type Row } from './row.js';
 import { quantile } from './statistics.js';
+import { contestant } from './suites.js';
 
 const script = fileURLToPath(new URL('start-process.js', import.meta.url));
 
@@ -19,14 +21,16 @@ function cpuOf(what: string, env: NodeJS.ProcessEnv): Promise<number> {
 
 /** CPU of importing us, and of being ready from the environment with a first call, against importing undici. */
 export async function start(material: Material, runs: number): Promise<readonly Row[]> {
-  const { role: server, first } = await Role.start(
-    'server',
-    { ...material, variant: 'mesh', wire: 'http', policies: 100 },
-    1,
-  );
+  const { role: server, hello } = await Role.start('server', {
+    material,
+    variant: 'mesh-one',
+    wire: 'http',
+    policies: 100,
+    ports: [],
+  });
   const env = {
     INMESH_SERVICE_NAME: 'client',
-    INMESH_UPSTREAM_SERVER: `127.0.0.1:${first.port ?? 0}`,
+    INMESH_UPSTREAM_SERVER: `127.0.0.1:${hello.ports?.[0] ?? 0}`,
     INMESH_LOG_LEVEL: 'off',
   };
   const files = {
@@ -60,31 +64,20 @@ export async function start(material: Material, runs: number): Promise<readonly 
       ...(name === 'files' ? { goal: 2, state: ratio <= 2 ? 'proven' : 'missed' } : {}),
     };
   };
-  return [
-    {
-      name: 'import.cpu',
-      value: of('inmesh'),
-      unit: 'ms',
-      goal: 40,
-      state: of('inmesh') <= 40 ? 'proven' : 'missed',
-    },
-    ratioOf('files'),
-    ratioOf('dev'),
-  ];
+  return [costRow('import.cpu', of('inmesh'), 'ms', 40), ratioOf('files'), ratioOf('dev')];
 }
 
 /** Memory of a server that holds idle mTLS connections. */
 export async function memory(material: Material, connections: number): Promise<readonly Row[]> {
   const rss: number[] = [];
-  for (const variant of ['bare', 'mesh'] as const) {
-    const { server, client } = await startSide({ ...material, variant, wire: 'http', policies: 100 }, 1000);
+  for (const variant of ['bare', 'mesh-one'] as const) {
+    const side = await Side.start(contestant(variant), material, 1000);
     try {
-      await client.ask({ kind: 'hold', connections });
-      await server.usage();
-      rss.push((await server.usage()).rssBytes / 1_048_576);
+      await side.client.ask({ kind: 'hold', connections });
+      await side.server.memory();
+      rss.push((await side.server.memory()).rssBytes / 1_048_576);
     } finally {
-      client.stop();
-      server.stop();
+      side.stop();
     }
   }
   const [bare = 1, mesh = 0] = rss;

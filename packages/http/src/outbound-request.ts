@@ -14,6 +14,8 @@ import { type BodyReader, ReplayBody } from './replay-body.js';
 /** What the caller wrote about its place among retries and deadlines is not passed on: it is ours to say. */
 const ownHeaders: readonly string[] = [deadlineHeader, attemptHeader];
 
+const unusedServername = 'mesh';
+
 /** Options of undici that are its own and pass through. */
 interface Extras {
   readonly expectContinue?: boolean;
@@ -130,6 +132,8 @@ export class OutboundRequest implements RoutedRequest {
       reset: given.reset,
       expectContinue: given.expectContinue,
       typeOfService: given.typeOfService,
+      // For TLS of undici's own, which is not used; without it undici looks whether the host is an IP address.
+      servername: unusedServername,
     };
     return { options: options as Dispatcher.DispatchOptions, reader };
   }

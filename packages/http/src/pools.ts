@@ -4,7 +4,8 @@ import { ConnectionPool, type PoolOptions } from './connection-pool.js';
 
 /** The pools of one cluster under one identity. */
 interface ClusterPools {
-  readonly identity: string;
+  readonly uri: string;
+  readonly trustEpoch: number;
   readonly pools: Map<EndpointState, ConnectionPool>;
   readonly stopWatching: () => void;
 }
@@ -25,12 +26,12 @@ export class Pools {
   of(cluster: ClusterState, endpoint: EndpointState): ConnectionPool {
     if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
     const { svid, trustEpoch } = this.#options.source.current();
-    const identity = `${svid.id.uri} ${trustEpoch}`;
+    const { uri } = svid.id;
     let entry = this.#clusters.get(cluster);
-    if (entry === undefined || entry.identity !== identity) {
+    if (entry === undefined || entry.uri !== uri || entry.trustEpoch !== trustEpoch) {
       // Under another identity or with a root removed, old connections serve no new call.
       if (entry !== undefined) this.#retireAll(entry);
-      entry = this.#watch(cluster, identity);
+      entry = this.#watch(cluster, uri, trustEpoch);
       this.#clusters.set(cluster, entry);
     }
     let pool = entry.pools.get(endpoint);
@@ -51,7 +52,7 @@ export class Pools {
     await Promise.all(this.#retireEverything().map((pool) => pool.destroy(error)));
   }
 
-  #watch(cluster: ClusterState, identity: string): ClusterPools {
+  #watch(cluster: ClusterState, uri: string, trustEpoch: number): ClusterPools {
     const pools = new Map<EndpointState, ConnectionPool>();
     const stopWatching = cluster.onChange(() => {
       for (const [endpoint, pool] of pools) {
@@ -60,7 +61,7 @@ export class Pools {
         this.#retire(pool);
       }
     });
-    return { identity, pools, stopWatching };
+    return { uri, trustEpoch, pools, stopWatching };
   }
 
   #retire(pool: ConnectionPool): void {

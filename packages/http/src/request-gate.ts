@@ -195,9 +195,11 @@ export class RequestGate {
     }
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
-    if (target.target !== request.url) request.url = target.target;
-    headers.target = target.target;
-    return { ...target, headers };
+    const { target: clean, path, authority: host } = target;
+    if (clean !== request.url) request.url = clean;
+    headers.target = clean;
+    // Not a spread: Node 20 takes microseconds for one.
+    return { target: clean, path, authority: host, headers };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
@@ -278,6 +280,9 @@ function keepContext(
   for (const emitter of [request, response]) {
     const emit = emitter.emit as Emit;
     emitter.emit = ((event: string, ...args: unknown[]) =>
-      context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
+      // Entering a context costs as much as a whole layer: only where it changes what somebody sees.
+      emitter.listenerCount(event) === 0 || context.current() === call
+        ? emit.call(emitter, event, ...args)
+        : context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
   }
 }

