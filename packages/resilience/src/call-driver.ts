@@ -1,4 +1,4 @@
-import type { MeshError, Reached, Runtime, Timer } from '@inmesh/core';
+import type { Backoff, MeshError, Reached, Runtime, Timer } from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
 import { backoffMs, retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
@@ -309,7 +309,12 @@ export class CallDriver implements Timer {
       this.#isExhausted = retry.maxAttempts > 1;
       return false;
     }
-    const waitMs = Math.max(this.#backoffMs(), askedMs ?? 0);
+    const { backoff } = retry;
+    const ownMs =
+      typeof backoff === 'function'
+        ? this.#ownBackoffMs(backoff)
+        : backoffMs(backoff, this.#attempts, cluster.random);
+    const waitMs = Math.max(ownMs, askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
@@ -323,13 +328,14 @@ export class CallDriver implements Timer {
     return true;
   }
 
-  #backoffMs(): number {
-    const { backoff } = this.#policy.rules.retry;
+  /** A backoff of the user's; the default one where it throws. */
+  #ownBackoffMs(backoff: Backoff): number {
+    const { random } = this.#cluster;
     try {
-      return backoffMs(backoff, this.#attempts, this.#cluster.random);
+      return backoffMs(backoff, this.#attempts, random);
     } catch (error) {
       this.#cluster.onThrown('backoff', error);
-      return backoffMs(defaultRetryRules.backoff, this.#attempts, this.#cluster.random);
+      return backoffMs(defaultRetryRules.backoff, this.#attempts, random);
     }
   }
 
