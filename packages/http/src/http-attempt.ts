@@ -43,6 +43,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   readonly endpoint: EndpointState;
   startMs = 0;
   hasHead = false;
+  before: Attempt | undefined = undefined;
   isSent = false;
   isOver = false;
   connection: PooledConnection | undefined = undefined;

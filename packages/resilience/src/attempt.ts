@@ -21,6 +21,8 @@ export interface Attempt {
   hasHead: boolean;
   /** Whether bytes of it may have left; owned by the driver, start with `false`. */
   isSent: boolean;
+  /** The attempt before it; owned by the driver, start with `undefined`. */
+  before: Attempt | undefined;
   /** Whether its last event came; owned by the driver, start with `false`. */
   isOver: boolean;
   /** Sends it. May report at once, may throw: then nothing was sent. */

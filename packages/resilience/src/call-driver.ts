@@ -15,7 +15,7 @@ import {
   totalOf,
   unreachable,
 } from './driver-errors.js';
-import type { EndpointState, Tried } from './endpoint-state.js';
+import type { EndpointState } from './endpoint-state.js';
 import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
@@ -62,8 +62,8 @@ export class CallDriver implements Timer {
   #attempts = 0;
   #unsentTries = 0;
   #refusedTries = 0;
-  #lastTried: EndpointState | undefined;
-  #triedBefore: Tried | undefined;
+  /** Attempts that may be followed by another, last first: where not to go again. */
+  #tried: Attempt | undefined;
   #reached: Reached = 'no';
   #holdsRetry = false;
   #isFine = false;
@@ -242,9 +242,9 @@ export class CallDriver implements Timer {
   }
 
   #pickUntried(nowMs: number): EndpointState | undefined {
-    const last = this.#lastTried;
+    const last = this.#tried;
     if (last === undefined) return this.#cluster.pick(nowMs);
-    return this.#cluster.pickUntried(nowMs, last, this.#triedBefore, this.#policy.rules.retry.repicks);
+    return this.#cluster.pickUntried(nowMs, last.endpoint, last.before, this.#policy.rules.retry.repicks);
   }
 
   #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
@@ -411,9 +411,9 @@ export class CallDriver implements Timer {
   }
 
   #remember(attempt: Attempt): void {
-    const last = this.#lastTried;
-    if (last !== undefined) this.#triedBefore = { endpoint: last, before: this.#triedBefore };
-    this.#lastTried = attempt.endpoint;
+    if (attempt === this.#tried) return;
+    attempt.before = this.#tried;
+    this.#tried = attempt;
   }
 
   /** @returns Whether it was open. */

@@ -128,6 +128,7 @@ export function failure(code: MeshErrorCode, options: MeshErrorOptions = {}): Me
 export class FakeAttempt implements Attempt {
   startMs = 0;
   hasHead = false;
+  before: Attempt | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly endpoint: EndpointState;

@@ -129,6 +129,7 @@ export class SimulatedAttempt implements Attempt {
   readonly number: number;
   startMs = 0;
   hasHead = false;
+  before: Attempt | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly #call: SimulatedCall;

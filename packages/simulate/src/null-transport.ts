@@ -60,6 +60,7 @@ class NullAttempt implements Attempt {
   readonly endpoint: EndpointState;
   startMs = 0;
   hasHead = false;
+  before: Attempt | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly #call: NullCall;
