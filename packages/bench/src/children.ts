@@ -20,12 +20,21 @@ process.once('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
-/** Keeps a process on a core, and from outliving this one. */
-export function adopt(child: ChildProcess, core: number): void {
+/** Keeps a process from outliving this one. */
+export function adopt(child: ChildProcess): void {
   alive.add(child);
   child.once('exit', () => alive.delete(child));
-  if (hasTaskset && child.pid !== undefined)
-    execFileSync('taskset', ['-acp', String(core), String(child.pid)], { stdio: 'ignore' });
+}
+
+/** A command that runs another on a core, from its first thread on; the process is the other's own. */
+export function onCore(core: number, program: string, args: readonly string[]): readonly [string, string[]] {
+  return hasTaskset ? ['taskset', ['-c', String(core), program, ...args]] : [program, [...args]];
+}
+
+/** Moves a process that runs to a core. */
+export function pin({ pid }: ChildProcess, core: number): void {
+  if (hasTaskset && pid !== undefined)
+    execFileSync('taskset', ['-acp', String(core), String(pid)], { stdio: 'ignore' });
 }
 
 /** CPU that a foreign process has used so far, in microseconds: all its threads, by the kernel's scheduler. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { adopt, cpuUsOf } from './children.js';
+import { adopt, cpuUsOf, pin } from './children.js';
 import type { ProxyPair, StartProxies } from './peers/proxy.js';
 import {
   type Hello,
@@ -36,7 +36,8 @@ export class Role {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       },
     );
-    adopt(child, cores[script]);
+    adopt(child);
+    pin(child, cores[script]);
     const role = new Role(child);
     const hello = (await role.#answer()) as Hello;
     return { role, hello };

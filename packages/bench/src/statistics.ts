@@ -4,6 +4,13 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
+/** The middle; between the two in the middle of an even number. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2;
+}
+
 /** Median with its 90 % bootstrap interval over pairs. */
 export function estimate(ratios: readonly number[]): {
   readonly ratio: number;
@@ -16,11 +23,6 @@ export function estimate(ratios: readonly number[]): {
     return seed / 2_147_483_648;
   };
   for (let i = 0; i < 2000; i++)
-    medians.push(
-      quantile(
-        ratios.map(() => ratios[Math.floor(random() * ratios.length)] ?? 1),
-        0.5,
-      ),
-    );
-  return { ratio: quantile(ratios, 0.5), ci90: [quantile(medians, 0.05), quantile(medians, 0.95)] };
+    medians.push(median(ratios.map(() => ratios[Math.floor(random() * ratios.length)] ?? 1)));
+  return { ratio: median(ratios), ci90: [quantile(medians, 0.05), quantile(medians, 0.95)] };
 }

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { adopt } from '../children.js';
+import { adopt, onCore } from '../children.js';
 import type { Material } from '../protocol.js';
 
 /** Where one proxy of a pair stands, and what it is told. */
@@ -69,14 +69,14 @@ async function start(kind: ProxyKind, seat: ProxySeat): Promise<ChildProcess> {
   mkdirSync(seat.dir, { recursive: true });
   const file = join(seat.dir, kind.file);
   writeFileSync(file, kind.configure(seat), { mode: 0o600 });
-  const child = spawn(findProgram(kind.program) ?? kind.program, kind.args(file, seat), {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const program = findProgram(kind.program) ?? kind.program;
+  const [command, args] = onCore(seat.side === 'client' ? 0 : 1, program, kind.args(file, seat));
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  adopt(child);
   await new Promise((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', reject);
   });
-  adopt(child, seat.side === 'client' ? 0 : 1);
   for (let tries = 0; !(await answers(seat.port)); tries++) {
     if (child.exitCode !== null || tries === 100)
       throw new Error(`${kind.program} does not listen (exit code ${String(child.exitCode)})`);
