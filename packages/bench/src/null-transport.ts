@@ -39,18 +39,16 @@ class NullAttempt implements Attempt {
   isSent = false;
   isOver = false;
   readonly #call: NullCall;
-  readonly #reply: DriverReply;
 
-  constructor(call: NullCall, endpoint: EndpointState, answer: DriverReply) {
+  constructor(call: NullCall, endpoint: EndpointState) {
     this.#call = call;
     this.endpoint = endpoint;
-    this.#reply = answer;
   }
 
   start(): void {
-    const { driver } = this.#call;
+    const { driver, failures } = this.#call;
     driver.onAttemptSent(this);
-    driver.onAttemptHead(this, this.#reply);
+    driver.onAttemptHead(this, driver.attempts > failures ? good : bad);
     driver.onAttemptEnd(this);
   }
 
@@ -69,12 +67,12 @@ class NullAttempt implements Attempt {
  */
 class NullCall implements DrivenCall {
   readonly deadlineMs: number;
-  readonly #failures: number;
+  readonly failures: number;
   readonly driver: CallDriver;
 
   constructor(deadlineMs: number, failures: number, cluster: ClusterState, parts: CallParts) {
     this.deadlineMs = deadlineMs;
-    this.#failures = failures;
+    this.failures = failures;
     this.driver = new CallDriver(this, cluster, parts.policy, systemRuntime);
   }
 
@@ -90,8 +88,8 @@ class NullCall implements DrivenCall {
     return false;
   }
 
-  createAttempt(endpoint: EndpointState, number: number): NullAttempt {
-    return new NullAttempt(this, endpoint, number > this.#failures ? good : bad);
+  createAttempt(endpoint: EndpointState): NullAttempt {
+    return new NullAttempt(this, endpoint);
   }
 
   onFailure(error: Error): void {

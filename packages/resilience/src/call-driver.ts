@@ -39,6 +39,10 @@ type Phase =
   /** Over. */
   | 'done';
 
+function orNever(dueMs: number | undefined): number {
+  return dueMs ?? Number.POSITIVE_INFINITY;
+}
+
 /**
  * Drives one call to its end: picks endpoints, bounds time, sends again what may be sent again. Callbacks, no
  * promise, one timer. Pure: sockets are the {@link DrivenCall}'s, time is the {@link Runtime}'s.
@@ -56,9 +60,9 @@ export class CallDriver implements Timer {
   readonly #runtime: Runtime;
   #phase: Phase = 'idle';
   #current: Attempt | undefined;
-  #headDueMs = Number.POSITIVE_INFINITY;
-  /** End of the attempt, or of the wait. */
-  #stepDueMs = Number.POSITIVE_INFINITY;
+  /** Absent where there is none, as most of the time: a number that is no small integer takes heap of its own. */
+  #headDueMs: number | undefined;
+  #attemptDueMs: number | undefined;
   #attempts = 0;
   #unsentTries = 0;
   #refusedTries = 0;
@@ -198,9 +202,9 @@ export class CallDriver implements Timer {
     const dueMs = nowMs + 1;
     if (this.#call.deadlineMs <= dueMs) this.#failDeadline();
     else if (this.#phase === 'committed') this.#arm(nowMs);
-    else if (this.#headDueMs <= dueMs) this.#failHead();
-    else if (this.#stepDueMs > dueMs) this.#arm(nowMs);
+    else if (orNever(this.#headDueMs) <= dueMs) this.#failHead();
     else if (this.#phase === 'waiting') this.#attempt(nowMs);
+    else if (orNever(this.#attemptDueMs) > dueMs) this.#arm(nowMs);
     else this.#onAttemptTimeout(nowMs);
   }
 
@@ -222,7 +226,7 @@ export class CallDriver implements Timer {
     this.#leaveWait();
     this.#phase = 'attempting';
     this.#current = attempt;
-    this.#stepDueMs = perTryTimeoutMs > 0 ? nowMs + perTryTimeoutMs : Number.POSITIVE_INFINITY;
+    this.#attemptDueMs = perTryTimeoutMs > 0 ? nowMs + perTryTimeoutMs : undefined;
     this.#cluster.onStart(endpoint);
     this.#arm(nowMs);
     try {
@@ -315,7 +319,7 @@ export class CallDriver implements Timer {
         ? this.#ownBackoffMs(backoff)
         : backoffMs(backoff, this.#attempts, cluster.random);
     const waitMs = Math.max(ownMs, askedMs ?? 0);
-    const endMs = Math.min(this.#call.deadlineMs, this.#headDueMs);
+    const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
     this.#releaseRetry();
@@ -344,15 +348,15 @@ export class CallDriver implements Timer {
     // No socket stands for the call meanwhile, and our timers keep no process alive.
     this.#runtime.hold?.();
     this.#current = undefined;
-    this.#stepDueMs = nowMs + waitMs;
-    this.#arm(nowMs);
+    const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
+    this.#runtime.arm(this, Math.min(waitMs, endMs - nowMs));
   }
 
   #arm(nowMs: number): void {
     const isWide = this.#phase === 'committed';
     const dueMs = isWide
       ? this.#call.deadlineMs
-      : Math.min(this.#call.deadlineMs, this.#headDueMs, this.#stepDueMs);
+      : Math.min(this.#call.deadlineMs, orNever(this.#headDueMs), orNever(this.#attemptDueMs));
     if (dueMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
     else this.#runtime.arm(this, dueMs - nowMs);
   }
