@@ -299,7 +299,7 @@ export class CallDriver implements Timer {
       this.#refusedTries++;
       this.#attempts--;
       // Not within the callback of the attempt that is being refused: its connection may be needed.
-      this.#wait(nowMs, 0);
+      this.#wait(0);
       return true;
     }
     return this.#policy.predicate.onRefused && this.#schedule(nowMs, waitMs);
@@ -328,7 +328,7 @@ export class CallDriver implements Timer {
       return false;
     }
     this.#holdsRetry = true;
-    this.#wait(nowMs, waitMs);
+    this.#wait(waitMs);
     return true;
   }
 
@@ -343,13 +343,13 @@ export class CallDriver implements Timer {
     }
   }
 
-  #wait(nowMs: number, waitMs: number): void {
+  #wait(waitMs: number): void {
     this.#phase = 'waiting';
     // No socket stands for the call meanwhile, and our timers keep no process alive.
     this.#runtime.hold?.();
     this.#current = undefined;
-    const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
-    this.#runtime.arm(this, Math.min(waitMs, endMs - nowMs));
+    // Shorter than the time that is left, or nothing: see what lets a call wait.
+    this.#runtime.arm(this, waitMs);
   }
 
   #arm(nowMs: number): void {
