@@ -1,4 +1,4 @@
-import { type Call, type Layer, MeshError, type Runtime, type Timer } from '@inmesh/core';
+import { type Call, contextKey, type Layer, MeshError, type Runtime, type Timer } from '@inmesh/core';
 
 /** Header in which a deadline travels over HTTP: whole milliseconds that are left. Envoy. */
 export const deadlineHeader = 'x-envoy-expected-rq-timeout-ms';
@@ -64,7 +64,7 @@ class Expiry implements Timer {
  * Believed from authenticated peers only. gRPC's own deadline is read by the adapter; grpc-js ends its calls itself.
  */
 export function deadline(runtime: Runtime): Layer {
-  const timers = new WeakMap<Call, Timer>();
+  const expiry = contextKey<Timer>('inmesh.expiry');
   return {
     role: 'deadline',
     scope: 'call',
@@ -87,14 +87,13 @@ export function deadline(runtime: Runtime): Layer {
           if (leftMs <= 0) return { kind: 'reject', error: expired(call) };
           if (call.protocol === 'grpc') return undefined;
           const timer = new Expiry(call);
-          timers.set(call, timer);
+          call.set(expiry, timer);
           runtime.arm(timer, leftMs);
           return undefined;
         },
         end(call) {
-          const timer = timers.get(call);
+          const timer = call.get(expiry);
           if (timer === undefined) return;
-          timers.delete(call);
           runtime.disarm(timer);
         },
       };
