@@ -162,7 +162,7 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
     }
     // What a peer relays of errors of its own calls says nothing of this one.
     if (status.code !== 0) status.metadata.remove(errorKey);
-    const judgement = judge(rpc.forward.policy, status, this.#isTimedOut);
+    const judgement = judge(rpc.forward.policy, status, this.#isTimedOut, rpc.cluster);
     // Of a call that has its head a handler saw something, whatever the peer says.
     if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
     else if (judgement.result === 'local-error')

@@ -27,7 +27,7 @@ export interface RpcAttempt {
 
 /** What a {@link ClientRpc} is made of. */
 export interface ClientRpcParts {
-  /** Where it goes: chosen once, for all attempts. */
+  /** Where it goes: chosen once, for all attempts. Has let it in. */
   readonly cluster: ClusterState;
   /** What holds, and what changes on the way. */
   readonly forward: Forward;
@@ -93,7 +93,6 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     this.forward = parts.forward;
     this.origin = parts.origin;
     this.waitsForReady = parts.waitsForReady;
-    parts.cluster.activeCalls++;
     parts.live.add(this);
     const { timeoutMs } = parts.forward.policy.rules;
     const nowMs = parts.runtime.now();

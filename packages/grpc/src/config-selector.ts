@@ -118,16 +118,6 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
 
   #forward(path: string, metadata: Metadata, { cluster, forward }: Forwarded): CallConfig {
     const { stack, runtime, live } = this.#state;
-    const { maxRequests } = cluster.rules.limits;
-    cluster.stats.calls++;
-    if (cluster.activeCalls >= maxRequests) {
-      cluster.stats.overflows++;
-      throw new MeshError(
-        'INMESH_ERR_OVERFLOW',
-        `${cluster.name} has ${cluster.activeCalls} calls in flight, at most ${maxRequests} are allowed`,
-        { stackless: true },
-      );
-    }
     editMetadata(metadata, forward.request);
     const origin = originOf(metadata);
     const { idempotent } = forward.policy.rules;
@@ -138,6 +128,13 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
       isFinal ? 'nothing' : mayRunTwice ? 'anything' : 'refused',
     );
     const plan = stack.plan({ side: 'client', cluster: cluster.name });
+    const call =
+      plan.layers.length === 0
+        ? undefined
+        : new ClientCall({ plan, cluster: cluster.name, path, metadata, origin });
+    // Nothing between here and the RPC's own count may throw.
+    const refused = cluster.admit();
+    if (refused !== undefined) throw refused;
     const rpc = new ClientRpc({
       cluster,
       forward,
@@ -145,10 +142,7 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
       maxAttempts: Math.min(methodConfig.retryPolicy?.maxAttempts ?? 1, this.#rules.maxAttempts),
       mayRunTwice,
       waitsForReady: metadata.getOptions().waitForReady === true,
-      call:
-        plan.layers.length === 0
-          ? undefined
-          : new ClientCall({ plan, cluster: cluster.name, path, metadata, origin }),
+      call,
       live,
       runtime,
     });

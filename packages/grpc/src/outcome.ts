@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 import { httpStatusOf, statusFromGrpcNumber } from '@inmesh/core';
-import type { AttemptResult, RoutePolicy } from '@inmesh/resilience';
+import { type AttemptResult, type ClusterState, classify, type RoutePolicy } from '@inmesh/resilience';
 
 /** The status of one attempt, as grpc-js tells it. */
 export interface AttemptStatus {
@@ -88,37 +88,25 @@ function isFailure(code: number): boolean {
   return code >= 1 && code <= 16;
 }
 
-/** What the user's classifier says; one that throws says nothing. */
-function opinionOf(
-  classify: NonNullable<RoutePolicy['rules']['classify']>,
-  { code, metadata }: AttemptStatus,
-): ReturnType<typeof classify> {
-  try {
-    return classify({
-      httpStatus: 200,
-      grpcStatus: code,
-      header: (name) => metadata.get(name)[0]?.toString(),
-    });
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * Judges the status of an attempt by the rules of its route.
  *
  * @param isTimedOut - Whether we cut it because it took too long for one attempt.
+ * @param cluster - Told if the user's classifier throws.
  */
 export function judge(
-  { rules, predicate }: RoutePolicy,
+  policy: RoutePolicy,
   status: AttemptStatus,
   isTimedOut: boolean,
+  cluster: Pick<ClusterState, 'onThrown'>,
 ): Judgement {
-  const { classify } = rules;
+  const { rules, predicate } = policy;
   if (isTimedOut) return { result: 'local-error', isPenalized: true, isRetryable: predicate.onReset };
-  if (status.code === 0 && classify === undefined) return fine;
+  if (status.code === 0 && rules.classify === undefined) return fine;
+  const { code, metadata } = status;
   const result = resultOf(status);
-  const own = classify === undefined ? undefined : opinionOf(classify, status);
+  const header = (name: string): string | undefined => metadata.get(name)[0]?.toString();
+  const own = classify({ httpStatus: 200, grpcStatus: code, header }, policy, cluster);
   if (own !== undefined)
     return own === 'success'
       ? fine

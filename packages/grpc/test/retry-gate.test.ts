@@ -43,6 +43,8 @@ const failure = (changed: Partial<Failure> = {}, pushback?: string): Failure => 
 };
 const isStopped = ({ metadata }: Failure): boolean => metadata.get(pushbackHeader)[0] === '-1';
 
+const silent = { onThrown() {} };
+
 describe('RetryGate', () => {
   it('lets through what the attempts and the budget allow, and gives back what it holds', () => {
     const state = cluster(1);
@@ -162,33 +164,40 @@ describe('judge', () => {
     [status(13, { details: 'Write error: EPIPE', metadata: ofPeer }), 'error', true, false],
     [status(99), 'error', true, false],
   ])('%o', (given, result, isPenalized, isRetryable) => {
-    expect(judge(policyOf(), given, false)).toEqual({ result, isPenalized, isRetryable });
+    expect(judge(policyOf(), given, false, silent)).toEqual({ result, isPenalized, isRetryable });
   });
 
   it('takes our own timeout of an attempt for a fault of the endpoint', () => {
-    expect(judge(policyOf(), status(4), true)).toEqual({
+    expect(judge(policyOf(), status(4), true, silent)).toEqual({
       result: 'local-error',
       isPenalized: true,
       isRetryable: true,
     });
-    expect(judge(policyOf({ conditions: ['unavailable'] }), status(4), true).isRetryable).toBe(false);
+    expect(judge(policyOf({ conditions: ['unavailable'] }), status(4), true, silent).isRetryable).toBe(false);
   });
 });
 
 describe('a classifier of the user', () => {
+  const thrown: unknown[] = [];
   const judged = (classify: NonNullable<RouteRules['classify']>, code: number) =>
     judge(
       routePolicy({ ...defaultRouteRules, retry: defaultRetryRules, classify }),
       { code, details: '', metadata: new Metadata() },
       false,
+      { onThrown: (what, error) => thrown.push([what, error]) },
     );
 
-  it('is not asked again, nor believed, when it throws', () => {
+  it('is told of, and not believed, when it throws', () => {
+    const bug = new Error('bug');
     const classify = () => {
-      throw new Error('bug');
+      throw bug;
     };
     expect(judged(classify, 14)).toEqual({ result: 'gateway-error', isPenalized: true, isRetryable: true });
     expect(judged(classify, 0)).toEqual({ result: 'ok', isPenalized: false, isRetryable: false });
+    expect(thrown).toEqual([
+      ['classifier', bug],
+      ['classifier', bug],
+    ]);
   });
 
   it('cannot have a status repeated that grpc-js does not know', () => {

@@ -9,7 +9,6 @@ import {
   headless,
   headTimeout,
   noEndpoint,
-  overflow,
   reachedBy,
   startError,
   totalOf,
@@ -94,15 +93,11 @@ export class CallDriver implements Timer {
   /** Begins. */
   start(): void {
     if (this.#isDone()) return;
-    const cluster = this.#cluster;
-    const { maxRequests } = cluster.rules.limits;
-    cluster.stats.calls++;
-    if (cluster.activeCalls >= maxRequests) {
-      cluster.stats.overflows++;
-      this.#fail(overflow(cluster.name, cluster.activeCalls, maxRequests));
+    const refused = this.#cluster.admit();
+    if (refused !== undefined) {
+      this.#fail(refused);
       return;
     }
-    cluster.activeCalls++;
     this.#phase = 'attempting';
     const nowMs = this.#runtime.now();
     if (this.#call.deadlineMs <= nowMs) {

@@ -1,5 +1,6 @@
-import type { Cluster, ClusterRules, Endpoint, Logger, Runtime } from '@inmesh/core';
+import type { Cluster, ClusterRules, Endpoint, Logger, MeshError, Runtime } from '@inmesh/core';
 import { type BalancerFactory, balancersByName } from './balancers.js';
+import { overflow } from './driver-errors.js';
 import {
   countEjection,
   countResult,
@@ -184,6 +185,22 @@ export class ClusterState {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs);
     return picked && this.#pickAgain(picked, nowMs, repicks, undefined, last, before);
+  }
+
+  /**
+   * A call begins: counts it in, until somebody takes it off {@link activeCalls}.
+   *
+   * @returns Why it may not.
+   */
+  admit(): MeshError | undefined {
+    const { maxRequests } = this.rules.limits;
+    this.stats.calls++;
+    if (this.activeCalls >= maxRequests) {
+      this.stats.overflows++;
+      return overflow(this.name, this.activeCalls, maxRequests);
+    }
+    this.activeCalls++;
+    return undefined;
   }
 
   /** An attempt begins. */

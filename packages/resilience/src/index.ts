@@ -27,6 +27,7 @@ export {
   type Tried,
   unknownCostMs,
 } from './endpoint-state.js';
+export { classify } from './judgement.js';
 export { markedFrom, markerHeaders, marksOf, nackHeader, noRetryHeader, type ReplyMarks } from './markers.js';
 export { failurePenaltyMs, observeLatency } from './peak-ewma.js';
 export {

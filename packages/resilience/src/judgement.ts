@@ -1,4 +1,4 @@
-import type { ReplyClass } from '@inmesh/core';
+import type { AttemptReply, ReplyClass } from '@inmesh/core';
 import type { DriverReply } from './attempt.js';
 import type { ClusterState } from './cluster-state.js';
 import type { AttemptResult } from './endpoint-state.js';
@@ -27,7 +27,16 @@ const [unknown, unknownAgain] = of('unknown', true);
 /** Nothing is wrong. */
 export const fine: Judgement = ok;
 
-function classify(reply: DriverReply, { rules }: RoutePolicy, cluster: ClusterState): ReplyClass | undefined {
+/**
+ * What the user's classifier says; one that throws says nothing.
+ *
+ * @param cluster - Told if it throws.
+ */
+export function classify(
+  reply: AttemptReply,
+  { rules }: RoutePolicy,
+  cluster: Pick<ClusterState, 'onThrown'>,
+): ReplyClass | undefined {
   if (rules.classify === undefined) return undefined;
   try {
     return rules.classify(reply);

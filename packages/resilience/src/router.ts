@@ -1,4 +1,4 @@
-import { findName, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
+import { type Cluster, findName, MeshError, type Runtime, type Snapshot } from '@inmesh/core';
 import type { ClusterState } from './cluster-state.js';
 import type { Clusters } from './clusters.js';
 import { routePolicy } from './route-policy.js';
@@ -21,7 +21,8 @@ export type RouterResult = Answer | Forwarded;
 class CompiledSnapshot {
   readonly snapshot: Snapshot;
   readonly #tables = new Map<string, RouteTable>();
-  readonly #plain = new Map<string, Forward>();
+  /** Names without routes, and where they lead: the same object for every call. */
+  readonly plain = new Map<string, Forwarded>();
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
@@ -35,25 +36,6 @@ class CompiledSnapshot {
     const table = new RouteTable(routes);
     this.#tables.set(name, table);
     return table;
-  }
-
-  /** The forward of a name without routes: the same object for every call. */
-  plain(name: string): Forward | undefined {
-    const known = this.#plain.get(name);
-    if (known !== undefined) return known;
-    const cluster = this.snapshot.clusters.get(name);
-    if (cluster === undefined) return undefined;
-    const forward: Forward = Object.freeze({
-      kind: 'forward',
-      cluster: name,
-      policy: routePolicy(cluster.routeRules),
-      target: undefined,
-      authority: undefined,
-      request: [],
-      response: [],
-    });
-    this.#plain.set(name, forward);
-    return forward;
   }
 }
 
@@ -88,8 +70,10 @@ export class Router {
    */
   route(name: string, request: RoutedRequest): RouterResult {
     const compiled = this.#current();
+    const known = compiled.plain.get(name);
+    if (known !== undefined) return known;
     const table = compiled.table(name);
-    if (table === undefined) return this.#forward(compiled, compiled.plain(name), name);
+    if (table === undefined) return this.#plain(compiled, name);
     const routed = table.route(request, this.#random);
     if (routed === undefined)
       throw new MeshError(
@@ -100,7 +84,9 @@ export class Router {
           details: { name },
         },
       );
-    return routed.kind === 'answer' ? routed : this.#forward(compiled, routed, routed.cluster);
+    if (routed.kind === 'answer') return routed;
+    const cluster = this.#clusters.of(this.#clusterNamed(compiled, routed.cluster));
+    return { kind: 'forward', cluster, forward: routed };
   }
 
   /**
@@ -121,14 +107,35 @@ export class Router {
     return this.#clusters.of(cluster);
   }
 
-  #forward(compiled: CompiledSnapshot, forward: Forward | undefined, name: string): Forwarded {
-    const cluster = compiled.snapshot.clusters.get(name);
-    if (forward === undefined || cluster === undefined)
+  /** What a name without routes comes to. */
+  #plain(compiled: CompiledSnapshot, name: string): Forwarded {
+    const cluster = this.#clusterNamed(compiled, name);
+    const forward: Forward = Object.freeze({
+      kind: 'forward',
+      cluster: name,
+      policy: routePolicy(cluster.routeRules),
+      target: undefined,
+      authority: undefined,
+      request: [],
+      response: [],
+    });
+    const forwarded: Forwarded = Object.freeze({
+      kind: 'forward',
+      cluster: this.#clusters.of(cluster),
+      forward,
+    });
+    compiled.plain.set(name, forwarded);
+    return forwarded;
+  }
+
+  #clusterNamed({ snapshot }: CompiledSnapshot, name: string): Cluster {
+    const cluster = snapshot.clusters.get(name);
+    if (cluster === undefined)
       throw new MeshError('INMESH_ERR_NO_ENDPOINT', `the cluster ${name} is not configured`, {
         stackless: true,
         details: { cluster: name },
       });
-    return { kind: 'forward', cluster: this.#clusters.of(cluster), forward };
+    return cluster;
   }
 
   #current(): CompiledSnapshot {
