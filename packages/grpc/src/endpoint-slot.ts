@@ -144,9 +144,8 @@ export class EndpointSlot implements EndpointEntry {
   }
 
   #onReady(): void {
-    const { endpoint } = this.#parts;
-    // It can be reached again; whether it answers well is for its calls to say.
-    endpoint.localErrorsInRow = 0;
+    const { cluster, endpoint } = this.#parts;
+    cluster.onConnected(endpoint);
     this.#lastError = undefined;
     this.#failure = this.#isVerified
       ? undefined

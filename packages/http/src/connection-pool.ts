@@ -1,4 +1,4 @@
-import { type Cluster, MeshError, type Runtime } from '@inmesh/core';
+import { MeshError, type Runtime } from '@inmesh/core';
 import { clientAlpn, connectionFacts, type Dialer, type IdentitySource } from '@inmesh/identity';
 import type { ClusterState, EndpointState } from '@inmesh/resilience';
 import { type buildConnector, Client, type Dispatcher } from 'undici';
@@ -61,7 +61,6 @@ export class ConnectionPool {
   readonly cluster: string;
   readonly #options: PoolOptions;
   readonly #state: ClusterState;
-  readonly #cluster: Cluster;
   readonly #all = new Set<PooledConnection>();
   /** Stack. */
   readonly #idle: PooledConnection[] = [];
@@ -74,7 +73,6 @@ export class ConnectionPool {
   constructor(options: PoolOptions, state: ClusterState, endpoint: EndpointState) {
     this.#options = options;
     this.#state = state;
-    this.#cluster = state.cluster;
     this.cluster = state.name;
     this.endpoint = endpoint;
   }
@@ -189,11 +187,13 @@ export class ConnectionPool {
   }
 
   #openOne(): PooledConnection {
-    const client = new Client(`http://${this.#cluster.name}`, {
+    const client = new Client(`http://${this.cluster}`, {
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
       // The driver bounds the wait for a head.
       headersTimeout: 0,
+      // Streams may be silent as long as they like; undici would cut them after five minutes.
+      bodyTimeout: 0,
       connect: (_options, done) => this.#dial(connection, done),
     });
     const connection: PooledConnection = new PooledConnection(client);
@@ -205,7 +205,7 @@ export class ConnectionPool {
 
   #dial(connection: PooledConnection, done: OnConnected): void {
     const { host, port } = this.endpoint.endpoint;
-    const { name, identities } = this.#cluster;
+    const { name, identities } = this.#state.cluster;
     this.#options.dialer.dial(
       { host, port, expect: identities, alpn: clientAlpn.http1, cluster: name },
       (error, socket) => {

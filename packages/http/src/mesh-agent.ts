@@ -219,6 +219,20 @@ export class MeshAgent extends Agent {
   #dial(cluster: ClusterState, tried: readonly EndpointState[], done: OnSocket | undefined): void {
     const { runtime, dialer } = this.#options;
     const fail = (error: Error): void => (done as OnFailure | undefined)?.(error);
+    const { maxConnections } = cluster.rules.limits;
+    if (cluster.connections >= maxConnections) {
+      cluster.stats.overflows++;
+      queueMicrotask(() =>
+        fail(
+          new MeshError(
+            'INMESH_ERR_OVERFLOW',
+            `${cluster.name} has ${cluster.connections} connections, at most ${maxConnections} are allowed`,
+            { stackless: true, details: { cluster: cluster.name, limit: 'maxConnections' } },
+          ),
+        ),
+      );
+      return;
+    }
     const startMs = runtime.now();
     const endpoint = cluster.pick(startMs, (one) => !tried.includes(one));
     if (endpoint === undefined) {
@@ -229,14 +243,22 @@ export class MeshAgent extends Agent {
     }
     const { host, port } = endpoint.endpoint;
     const { identities, name } = cluster.cluster;
+    cluster.connections++;
+    cluster.onStart(endpoint);
     dialer.dial(
       { host, port, expect: identities, alpn: clientAlpn.http1, cluster: name },
       (error, socket) => {
+        cluster.onEnd(endpoint);
+        const nowMs = runtime.now();
         if (socket !== undefined) {
+          socket.once('close', () => cluster.connections--);
+          cluster.onConnected(endpoint);
+          // A connection is all that can be said here of an endpoint that came back.
+          if (endpoint.isOnProbation) cluster.onResult(endpoint, 'ok', undefined, nowMs);
           done?.(null, socket);
           return;
         }
-        const nowMs = runtime.now();
+        cluster.connections--;
         cluster.onResult(endpoint, 'local-error', Math.max(nowMs - startMs, failurePenaltyMs), nowMs);
         cluster.onUnreachable();
         const next = [...tried, endpoint];

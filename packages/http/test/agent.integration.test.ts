@@ -7,8 +7,14 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer, get as httpsGet } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Socket,
+} from 'node:net';
 import { createTestCa, type TestCa } from '@inmesh/identity/testing';
+import { defaultClusterRules, defaultOutlierRules } from '@inmesh/resilience';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { httpPeer } from '../src/index.js';
 import { TestMesh, type TestService } from './harness.js';
@@ -254,5 +260,83 @@ describe('agent', () => {
     mesh.cleanup(() => clearInterval(poll));
     expect(['begun ended', 'INMESH_ERR_CLOSED']).toContain(await second);
     await closing;
+  });
+
+  it('takes an endpoint out for failures in a row only, and lets it back in when it can be reached', async () => {
+    const server = await mesh.serve((_request: IncomingMessage, response: ServerResponse) =>
+      response.end('ok'),
+    );
+    let isDown = false;
+    const flaky = createTcpServer((socket) => {
+      if (isDown) {
+        socket.resetAndDestroy();
+        return;
+      }
+      const onward = connectTcp(server.port, '127.0.0.1');
+      socket.pipe(onward).pipe(socket);
+      for (const [one, other] of [
+        [socket, onward],
+        [onward, socket],
+      ] as const) {
+        one.on('error', () => other.destroy());
+        one.on('close', () => other.destroy());
+      }
+    }).listen(0, '127.0.0.1');
+    await once(flaky, 'listening');
+    mesh.cleanup(() => void flaky.close());
+    const { port } = flaky.address() as AddressInfo;
+    const client = await mesh.client(
+      { orders: [server.port, port] },
+      {
+        rules: {
+          balancer: 'round-robin',
+          outlier: { ...defaultOutlierRules, baseEjectionMs: 200, jitterRatio: 0 },
+        },
+      },
+    );
+    const agent = client.agent();
+    const cluster = client.state('orders');
+    const endpoint = cluster.endpoints.find(({ key }) => key === `127.0.0.1:${port}`);
+    // Each over a connection of its own.
+    const again = async (times: number): Promise<void> => {
+      for (let i = 0; i < times; i++)
+        expect(await ask('http://orders/', { agent, headers: { connection: 'close' } })).toBe('ok');
+    };
+    for (let round = 0; round < 3; round++) {
+      isDown = true;
+      while ((endpoint?.localErrorsInRow ?? 0) < 2) await again(1);
+      isDown = false;
+      while (endpoint?.localErrorsInRow !== 0) await again(1);
+    }
+    expect([cluster.ejected, cluster.stats.ejections]).toEqual([0, 0]);
+    isDown = true;
+    while (cluster.ejected === 0) await again(1);
+    isDown = false;
+    while (cluster.ejected > 0 || endpoint?.isOnProbation === true) await again(1);
+    expect(cluster.stats.ejections).toBe(1);
+    await client.close();
+    expect([cluster.connections, endpoint?.active]).toEqual([0, 0]);
+  });
+
+  it('keeps to the connections that a cluster may have, and says so', async () => {
+    const server = await holding();
+    const { limits } = defaultClusterRules;
+    const client = await mesh.client(
+      { orders: [server.port] },
+      { rules: { limits: { ...limits, maxConnections: 1 } } },
+    );
+    const agent = client.agent();
+    const first = ask('http://orders/', { agent });
+    await server.arrived();
+    await expect(ask('http://orders/', { agent })).rejects.toMatchObject({
+      code: 'INMESH_ERR_OVERFLOW',
+      message: 'orders has 1 connections, at most 1 are allowed',
+    });
+    const cluster = client.state('orders');
+    expect([cluster.connections, cluster.stats.overflows]).toEqual([1, 1]);
+    server.release();
+    expect(await first).toBe('begun ended');
+    await client.close();
+    expect(cluster.connections).toBe(0);
   });
 });

@@ -94,6 +94,9 @@ function translate(error: unknown, options: SecureOptions, isSecuring: boolean):
   );
 }
 
+/** Silence after which the kernel asks whether the peer is still there, in milliseconds: nothing else bounds a stream. */
+const keepAliveMs = 60_000;
+
 class MeshDialer implements Dialer {
   readonly #options: DialerOptions;
   readonly #cancels = new Set<() => void>();
@@ -107,7 +110,13 @@ class MeshDialer implements Dialer {
     const { host, port } = options;
     const address = isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
     const timeoutMs = options.timeoutMs ?? this.#options.connectTimeoutMs ?? 10_000;
-    const socket = connectTcp({ host, port, noDelay: true });
+    const socket = connectTcp({
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMs,
+    });
     return this.#start(socket, { ...options, address, timeoutMs }, isIP(host) === 0 ? host : '', done);
   }
 

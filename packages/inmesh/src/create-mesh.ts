@@ -25,7 +25,7 @@ import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './me
 import { Server } from './mesh-server.js';
 import { PolicyEngine } from './policy-engine.js';
 import { warnAboutRuntime } from './runtime-warnings.js';
-import { type CallDeadline, deadlineOf, type MeshStats, reportClusters } from './stats.js';
+import { type CallDeadline, deadlineOf, type MeshStats, reportStats } from './stats.js';
 import { createStderrLogger } from './stderr-logger.js';
 import { buildTraffic, type Traffic } from './traffic.js';
 
@@ -53,6 +53,7 @@ class InProcessMesh implements Mesh {
   #http: HttpClient | undefined;
   #grpc: GrpcClient | undefined;
   #closing: Promise<void> | undefined;
+  #isClientClosed = false;
 
   constructor(parts: MeshParts) {
     const { source, runtime, logger, config, layers, balancers, traffic } = parts;
@@ -94,14 +95,18 @@ class InProcessMesh implements Mesh {
     return this.#httpClient().dispatcher;
   }
 
-  readonly fetch: HttpClient['fetch'] = (input, init) => this.#httpClient().fetch(input, init);
+  readonly fetch: HttpClient['fetch'] = (input, init) => {
+    // Whoever fetches waits for a rejection, and that is a TypeError.
+    if (this.#isClientClosed) return Promise.reject(new TypeError('fetch failed', { cause: closed() }));
+    return this.#httpClient().fetch(input, init);
+  };
 
   get grpc(): MeshGrpc {
     return this.#grpcClient();
   }
 
   serve(app?: unknown, options: ServeOptions = {}): MeshServer {
-    this.#checkOpen();
+    if (this.#closing !== undefined) throw closed();
     const { config, layers, ...parts } = this.#parts;
     const server = new Server(
       { ...parts, config: config.values, layers: layers.inbound ?? [], context: this.#context },
@@ -137,7 +142,7 @@ class InProcessMesh implements Mesh {
   }
 
   stats(): MeshStats {
-    return reportClusters(this.#clusters);
+    return reportStats(this.#clusters, this.#http?.stats.passedThrough ?? 0);
   }
 
   close(): Promise<void> {
@@ -148,6 +153,7 @@ class InProcessMesh implements Mesh {
   async #close(): Promise<void> {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
+    this.#isClientClosed = true;
     const { drainTimeout } = this.#parts.config.values;
     await Promise.all([this.#http?.close(drainTimeout), this.#grpc?.close({ timeoutMs: drainTimeout })]);
     this.#dialer.close();
@@ -157,8 +163,9 @@ class InProcessMesh implements Mesh {
     await this.#parts.source.close();
   }
 
-  #checkOpen(): void {
-    if (this.#closing !== undefined) throw new MeshError('INMESH_ERR_CLOSED', 'the mesh is closed');
+  /** Clients serve the handlers that are finishing, and close after the servers. */
+  #checkClients(): void {
+    if (this.#isClientClosed) throw closed();
   }
 
   readonly #snapshot = (): Snapshot => {
@@ -177,7 +184,7 @@ class InProcessMesh implements Mesh {
   #version = 0;
 
   #httpClient(): HttpClient {
-    this.#checkOpen();
+    this.#checkClients();
     const { source, runtime, logger, config } = this.#parts;
     this.#http ??= lazy.httpClient().createHttpClient({
       router: this.#router,
@@ -194,7 +201,7 @@ class InProcessMesh implements Mesh {
   }
 
   #grpcClient(): GrpcClient {
-    this.#checkOpen();
+    this.#checkClients();
     const { source, runtime } = this.#parts;
     this.#grpc ??= lazy.grpc().createGrpcClient({
       snapshot: this.#snapshot,
@@ -209,6 +216,10 @@ class InProcessMesh implements Mesh {
     });
     return this.#grpc;
   }
+}
+
+function closed(): MeshError {
+  return new MeshError('INMESH_ERR_CLOSED', 'the mesh is closed');
 }
 
 /** Says who we are and what is on. */
@@ -230,7 +241,8 @@ function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Lo
 }
 
 /**
- * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies.
+ * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies, and until names of
+ * endpoints have been looked up once, found or not.
  *
  * @throws MeshError `INMESH_ERR_CONFIG_*`, `INMESH_ERR_POLICY_*`, `INMESH_ERR_DEV_CA_*`, `INMESH_ERR_IDENTITY_*`,
  * `INMESH_ERR_CERTIFICATE_INVALID`, `INMESH_ERR_LAYER_ORDER`
@@ -273,6 +285,7 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
         wait(directory, 'policies'),
       ),
       wait(source, 'identity'),
+      traffic.lookedUp(values.startupTimeout),
     ]);
     announce(config, source, logger);
     return new InProcessMesh({

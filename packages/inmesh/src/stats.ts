@@ -37,11 +37,14 @@ export interface ClusterReport extends Readonly<ClusterStats> {
 export interface MeshStats {
   /** Those that were called. */
   readonly clusters: readonly ClusterReport[];
+  /** HTTP requests by fetch and the dispatcher, and connections by agents, to names that are none of the mesh's. */
+  readonly passedThrough: number;
 }
 
 /** Takes the counts of now. */
-export function reportClusters(clusters: Clusters): MeshStats {
+export function reportStats(clusters: Clusters, passedThrough: number): MeshStats {
   return {
+    passedThrough,
     clusters: clusters.all.map((one) => ({
       name: one.name,
       ...one.stats,

@@ -9,6 +9,7 @@ import type { EndpointSource, EndpointsOptions } from '@inmesh/config/endpoints'
 import {
   type Cluster,
   type ClusterRules,
+  createTimer,
   type Endpoint,
   type Logger,
   MeshError,
@@ -49,6 +50,8 @@ export interface Traffic {
   readonly routes: ReadonlyMap<string, readonly Route[]>;
   /** Where endpoints are looked up, by cluster; those with addresses alone are not here. Refresh after failed connections. */
   readonly sources: ReadonlyMap<string, EndpointSource>;
+  /** Ends when every lookup has had its first answer or its first failure, and after `timeoutMs` milliseconds at the latest. */
+  lookedUp(timeoutMs: number): Promise<void>;
   /** Ends the lookups, and lets go of sources of the user's. */
   close(): void;
 }
@@ -222,6 +225,33 @@ async function openSources(
   return sources;
 }
 
+/** The first calls are not to fail because a name is still being looked up; a name that is not found stops no start. */
+function firstLookup(
+  cluster: string,
+  source: EndpointSource,
+  timeoutMs: number,
+  { runtime, logger }: TrafficParts,
+): Promise<void> {
+  return new Promise((resolve) => {
+    let stop: (() => void) | undefined;
+    const isOver = (): boolean => source.state.kind !== 'pending' || source.state.error !== undefined;
+    const finish = (): void => {
+      runtime.disarm(timer);
+      stop?.();
+      resolve();
+    };
+    const timer = createTimer(() => {
+      logger.warn({ cluster, timeoutMs }, 'where endpoints are has not been found out yet');
+      finish();
+    });
+    runtime.arm(timer, timeoutMs);
+    stop = source.subscribe(() => {
+      if (isOver()) finish();
+    });
+    if (isOver()) stop();
+  });
+}
+
 /** Endpoints that nothing is looked up for. @param closers - Takes what ends them. */
 function plainEndpoints(
   { name, endpoints }: Upstream,
@@ -241,7 +271,7 @@ function plainEndpoints(
 
 /**
  * Completes a configuration with defaults, checks it as a whole, and begins to look its endpoints up. It waits for no
- * answer: a cluster whose names are not found yet is there, without endpoints.
+ * answer, see {@link Traffic.lookedUp}: a cluster whose names are not found yet is there, without endpoints.
  *
  * Rules: those of `@inmesh/resilience` < settings < the upstream's < the route's.
  *
@@ -271,6 +301,10 @@ export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Pro
     clusters,
     routes,
     sources,
+    lookedUp: async (timeoutMs: number) => {
+      const pending = [...sources].map(([name, source]) => firstLookup(name, source, timeoutMs, parts));
+      await Promise.all(pending);
+    },
     close: () => {
       for (const close of closers) close();
     },

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
@@ -291,5 +292,63 @@ describe('mesh', () => {
     const last = front.fetch('http://back/');
     await Promise.all([last, back.close()]);
     expect((await last).status).toBe(200);
+  });
+
+  it('lets handlers that finish while it closes make their calls, and then no more', async () => {
+    const leaf = await make('leaf');
+    const server = leaf.serve((_request: IncomingMessage, response: ServerResponse) => response.end('leaf'));
+    const grpcServer = new grpc.Server();
+    grpcServer.addService(
+      { Unary: text },
+      {
+        Unary: ({ request }: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
+          done(null, request),
+      },
+    );
+    server.addGrpc(grpcServer);
+    const upstreams = { leaf: `127.0.0.1:${(await server.listen(0, '127.0.0.1')).port}` };
+    const mid = await make('mid', { upstreams });
+    let goOn: () => void = () => {};
+    const released = new Promise<void>((resolve) => (goOn = resolve));
+    let enter: () => void = () => {};
+    const entered = new Promise<void>((resolve) => (enter = resolve));
+    const { port } = await mid
+      .serve(async (_request: IncomingMessage, response: ServerResponse) => {
+        enter();
+        await released;
+        const first = await (await mid.fetch('http://leaf/')).text();
+        // Clients that nobody has used before are made as well.
+        const client = new grpc.Client('mesh:///leaf', mid.grpc.credentials(), mid.grpc.channelOptions());
+        client.makeUnaryRequest(
+          text.path,
+          text.requestSerialize,
+          text.responseDeserialize,
+          'grpc',
+          (error, value) => response.end(`${first} ${error?.message ?? value}`),
+        );
+      })
+      .listen(0, '127.0.0.1');
+    const front = await make('front', { upstreams: { mid: `127.0.0.1:${port}` } });
+    const reply = front.fetch('http://mid/');
+    await entered;
+    const closing = mid.close();
+    expect(() => mid.serve()).toThrow(expect.objectContaining({ code: 'INMESH_ERR_CLOSED' }));
+    goOn();
+    expect(await (await reply).text()).toBe('leaf grpc');
+    await closing;
+    const late = await mid.fetch('http://leaf/').catch((error: unknown) => error);
+    expect(late).toBeInstanceOf(TypeError);
+    expect(late).toMatchObject({ cause: { code: 'INMESH_ERR_CLOSED' } });
+  });
+
+  it('counts what passes through', async () => {
+    const front = await make('front');
+    const plain = createServer((_request, response) => response.end('plain')).listen(0, '127.0.0.1');
+    await once(plain, 'listening');
+    const { port } = plain.address() as AddressInfo;
+    expect(await (await front.fetch(`http://127.0.0.1:${port}/`)).text()).toBe('plain');
+    expect(front.stats()).toEqual({ clusters: [], passedThrough: 1 });
+    plain.closeAllConnections();
+    plain.close();
   });
 });

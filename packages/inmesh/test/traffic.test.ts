@@ -339,6 +339,41 @@ describe('endpoints', () => {
     expect(runtime.armed).toBe(0);
   });
 
+  it('keep whoever starts waiting for the first answer or failure of every lookup, and not for ever', async () => {
+    const runtime = createManualRuntime();
+    const asked = new Map<string, (addresses: readonly { address: string }[]) => void>();
+    const lookup = (host: string): Promise<readonly { address: string }[]> =>
+      host === 'nowhere'
+        ? Promise.reject(new Error('ENOTFOUND'))
+        : new Promise((done) => asked.set(host, done));
+    const warnings: unknown[] = [];
+    const logger = { ...silentLogger, warn: (...args: unknown[]) => void warnings.push(args) };
+    const upstreams = { orders: 'h:1', cart: '10.0.0.1:1', none: 'nowhere:1' };
+    const { clusters, lookedUp, close } = await build(
+      { upstreams },
+      {},
+      { runtime, logger, dns: { lookup } },
+    );
+    let isOver = false;
+    const over = lookedUp(5000).then(() => (isOver = true));
+    await runtime.advance(4000);
+    expect(isOver).toBe(false);
+    asked.get('h')?.([{ address: '10.0.0.5' }]);
+    await over;
+    expect(clusters.get('orders')?.endpoints.state.kind).toBe('ready');
+    close();
+    expect(runtime.armed).toBe(0);
+    const slow = await build({ upstreams: { orders: 'h:1' } }, {}, { runtime, logger, dns: { lookup } });
+    warnings.length = 0;
+    const waited = slow.lookedUp(5000);
+    await runtime.advance(5000);
+    await waited;
+    expect(warnings).toEqual([
+      [{ cluster: 'orders', timeoutMs: 5000 }, expect.stringContaining('not been found')],
+    ]);
+    slow.close();
+  });
+
   it('are not looked up if something is wrong', async () => {
     const asked: string[] = [];
     const lookup = (host: string): Promise<readonly { address: string }[]> => {

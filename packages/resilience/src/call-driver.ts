@@ -210,7 +210,7 @@ export class CallDriver implements Timer {
 
   #attemptOn(endpoint: EndpointState | undefined, nowMs: number): void {
     if (endpoint === undefined) {
-      this.#fail(noEndpoint(this.#cluster.name));
+      this.#fail(noEndpoint(this.#cluster.cluster));
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;

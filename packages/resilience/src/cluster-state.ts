@@ -244,6 +244,11 @@ export class ClusterState {
     this.#parts.logger.error({ cluster: this.name, what, error }, 'a function of the application threw');
   }
 
+  /** A connection was opened: it can be reached again; whether it answers well is for its calls to say. */
+  onConnected(endpoint: EndpointState): void {
+    endpoint.localErrorsInRow = 0;
+  }
+
   /** No connection to an endpoint could be opened. */
   onUnreachable(): void {
     this.#parts.onUnreachable?.(this.name);

@@ -1,4 +1,4 @@
-import { isMeshError, MeshError, type MeshErrorCode, type Reached } from '@inmesh/core';
+import { type Cluster, isMeshError, MeshError, type MeshErrorCode, type Reached } from '@inmesh/core';
 import type { Attempt } from './attempt.js';
 
 /** Failures that speak against the endpoint. */
@@ -17,6 +17,9 @@ export const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
 export const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'INMESH_ERR_CONNECT_FAILED',
   'INMESH_ERR_CONNECT_TIMEOUT',
+  // The address may have become another workload's.
+  'INMESH_ERR_PEER_IDENTITY',
+  'INMESH_ERR_PEER_REFUSED',
 ]);
 
 /** Too many calls in flight. */
@@ -29,10 +32,17 @@ export function overflow(cluster: string, active: number, limit: number): MeshEr
 }
 
 /** Nothing to pick from. */
-export function noEndpoint(cluster: string): MeshError {
-  return new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster} has no endpoint that can be used`, {
+export function noEndpoint({ name, endpoints }: Cluster): MeshError {
+  const { state } = endpoints;
+  const why =
+    state.kind !== 'pending'
+      ? ''
+      : state.error instanceof Error
+        ? `: ${state.error.message}`
+        : ': where they are has not been found out yet';
+  return new MeshError('INMESH_ERR_NO_ENDPOINT', `${name} has no endpoint that can be used${why}`, {
     stackless: true,
-    details: { cluster },
+    details: { cluster: name },
   });
 }
 

@@ -1,4 +1,4 @@
-import type { MeshErrorCode, MeshErrorOptions } from '@inmesh/core';
+import { type Endpoint, type MeshErrorCode, type MeshErrorOptions, WatchSource } from '@inmesh/core';
 import { describe, expect, it } from 'vitest';
 import {
   type CallOptions,
@@ -152,6 +152,34 @@ describe('what may be sent again', () => {
     expect(call.attempts.map((one) => one.number)).toEqual([1, 1, 1]);
     expect(new Set(call.attempts.map((one) => one.endpoint)).size).toBe(3);
     expect([cluster.state.budget.tokens, cluster.state.activeRetries]).toEqual([9, 1]);
+  });
+
+  it.each<readonly [MeshErrorCode, number]>([
+    ['INMESH_ERR_CONNECT_FAILED', 1],
+    ['INMESH_ERR_CONNECT_TIMEOUT', 1],
+    ['INMESH_ERR_PEER_IDENTITY', 1],
+    ['INMESH_ERR_PEER_REFUSED', 1],
+    ['INMESH_ERR_CONNECTION_LOST', 0],
+  ])('after %s asks %i times where the endpoints are by now', (code, times) => {
+    const asked: string[] = [];
+    const list = createCluster(endpoints(1));
+    const cluster = createState(list, { onUnreachable: (name) => void asked.push(name) });
+    const call = new FakeCall(cluster, { isIdempotent: false, retry: { maxAttempts: 1 } });
+    call.onStart = (attempt) => attempt.fail(code);
+    call.begin();
+    expect(asked).toEqual(Array.from({ length: times }, () => 'orders'));
+  });
+
+  it('says what is known of endpoints that have not been found', () => {
+    const list = new WatchSource<readonly Endpoint[]>();
+    const cluster = createState(createCluster(list));
+    expect(new FakeCall(cluster).begin().error.message).toBe(
+      'orders has no endpoint that can be used: where they are has not been found out yet',
+    );
+    list.fail(new Error('no such host'));
+    expect(new FakeCall(cluster).begin().error.message).toBe(
+      'orders has no endpoint that can be used: no such host',
+    );
   });
 
   it('waits like any retry when there is no other endpoint', async () => {

@@ -74,16 +74,22 @@ export interface TestCluster {
 
 export function createState(
   cluster: Cluster,
-  options: { seed?: number; locality?: string; balancers?: Record<string, BalancerFactory> } = {},
+  options: {
+    seed?: number;
+    locality?: string;
+    balancers?: Record<string, BalancerFactory>;
+    onUnreachable?: (cluster: string) => void;
+  } = {},
 ): TestCluster {
   const runtime = createManualRuntime({ seed: options.seed ?? 1 });
   const { logger, lines } = createLog();
-  const { locality, balancers } = options;
+  const { locality, balancers, onUnreachable } = options;
   const state = new ClusterState(cluster, {
     runtime,
     logger,
     ...(locality === undefined ? {} : { locality }),
     ...(balancers === undefined ? {} : { balancers }),
+    ...(onUnreachable === undefined ? {} : { onUnreachable }),
   });
   return { runtime, state, lines };
 }
