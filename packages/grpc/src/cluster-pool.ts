@@ -107,12 +107,12 @@ export class ClusterPool {
 
   #endpoint({ tried, forward }: ClientRpc, nowMs: number): EndpointState | undefined {
     const { cluster } = this.#parts;
-    if (tried === undefined) return cluster.pick(nowMs, this.#isWhole ? undefined : this.#isReady);
     const { repicks } = forward.policy.rules.retry;
-    // Where every endpoint was tried, a tried one is better than none.
+    // Where every endpoint was tried, a tried one is better than none; where none is connected, one that is ejected.
     return (
-      cluster.pick(nowMs, (one) => !tried.includes(one) && this.#isReady(one), repicks) ??
-      cluster.pick(nowMs, this.#isReady)
+      (tried && cluster.pick(nowMs, (one) => !tried.includes(one) && this.#isReady(one), repicks)) ??
+      cluster.pick(nowMs, this.#isWhole ? undefined : this.#isReady) ??
+      cluster.rescue(nowMs, this.#isReady)
     );
   }
 

@@ -50,6 +50,8 @@ class Listener implements GrpcListener {
   readonly #options: GrpcListenerOptions;
   readonly #attached: AttachedGrpcServer;
   readonly #sniffer: Sniffer;
+  /** Whether nobody listens any more. */
+  #isLast = false;
   readonly #sockets = new Set<Socket>();
   #onNoSockets: () => void = () => {};
 
@@ -85,6 +87,9 @@ class Listener implements GrpcListener {
     const closed = new Promise<void>((resolve) =>
       this.server.listening ? this.server.close(() => resolve()) : resolve(),
     );
+    // Clients that came back meanwhile find nobody now, and go elsewhere.
+    this.#isLast = true;
+    this.#attached.drain(timeoutMs);
     if (timeoutMs > 0) {
       // Calls that were under way when GOAWAY was sent still arrive; callers close when their last one has ended.
       await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
@@ -143,8 +148,12 @@ class Listener implements GrpcListener {
   #accept(socket: Socket, facts: ConnectionFacts): void {
     const { headersTimeoutMs = defaultHeadersTimeoutMs, runtime } = this.#options;
     const session = this.#attached.accept(socket, facts, refuseHttp);
-    if (session === undefined) socket.destroy();
-    else watchHttp2(session, socket, headersTimeoutMs, runtime);
+    if (session === undefined) {
+      socket.destroy();
+      return;
+    }
+    watchHttp2(session, socket, headersTimeoutMs, runtime);
+    if (this.#isLast) session.close();
   }
 }
 

@@ -92,7 +92,7 @@ class Listener implements HttpListener {
       if (one instanceof ServerCall) one.closeAfter();
     });
     // Told at once, so that clients move while we still accept: nothing that is under way is lost.
-    this.#http2.drain();
+    this.#http2.drain(false);
     this.#options.grpc?.()?.drain(delayMs + timeoutMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
     const closed = new Promise<void>((resolve) => {
@@ -100,6 +100,9 @@ class Listener implements HttpListener {
       if (this.server.listening) TcpServer.prototype.close.call(this.server, () => resolve());
       else resolve();
     });
+    // Those that came back meanwhile find nobody now, and go elsewhere.
+    this.#http2.drain(true);
+    this.#options.grpc?.()?.drain(timeoutMs);
     if (timeoutMs > 0) {
       await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
       this.server.closeIdleConnections();

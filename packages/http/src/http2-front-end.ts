@@ -35,6 +35,7 @@ export class Http2FrontEnd {
   readonly #runtime: Runtime;
   readonly #logger: Logger;
   #hasWarned = false;
+  #isLast = false;
 
   /** @param onRequest - `undefined` where the application did not opt in. */
   constructor(onRequest: OnHttp2Request | undefined, bounds: Http2Bounds, runtime: Runtime, logger: Logger) {
@@ -88,13 +89,21 @@ export class Http2FrontEnd {
     if (seat === undefined) this.#own.emit('connection', socket);
     else seat.accept(socket, facts, this.onStream);
     const session = http2SessionOf(socket);
-    if (session !== undefined) watchHttp2(session, socket, this.#bounds, this.#runtime);
-    else if (!socket.destroyed)
+    if (session !== undefined) {
+      watchHttp2(session, socket, this.#bounds, this.#runtime);
+      if (this.#isLast) session.close();
+    } else if (!socket.destroyed)
       this.#logger.error({}, 'HTTP/2 connections are not watched: this Node.js is not known');
   }
 
-  /** Sends GOAWAY; streams under way end normally. */
-  drain(): void {
+  /**
+   * Sends GOAWAY; streams under way end normally.
+   *
+   * @param isLast - Whether nobody listens any more: then it is sent on connections that are still being made, too. As
+   * long as somebody does, their clients would only come back.
+   */
+  drain(isLast: boolean): void {
+    this.#isLast = isLast;
     for (const session of this.#sessions) session.close();
   }
 

@@ -11,6 +11,7 @@ import {
   deadlineHeader,
   type EndpointState,
   failurePenaltyMs,
+  noEndpoint,
   type Router,
 } from '@inmesh/resilience';
 
@@ -216,7 +217,12 @@ export class MeshAgent extends Agent {
   }
 
   /** Connects to an endpoint, and to others while that fails: nothing was sent yet. */
-  #dial(cluster: ClusterState, tried: readonly EndpointState[], done: OnSocket | undefined): void {
+  #dial(
+    cluster: ClusterState,
+    tried: readonly EndpointState[],
+    done: OnSocket | undefined,
+    failure?: MeshError,
+  ): void {
     const { runtime, dialer } = this.#options;
     const fail = (error: Error): void => (done as OnFailure | undefined)?.(error);
     const { maxConnections } = cluster.rules.limits;
@@ -234,11 +240,11 @@ export class MeshAgent extends Agent {
       return;
     }
     const startMs = runtime.now();
-    const endpoint = cluster.pick(startMs, (one) => !tried.includes(one));
+    const isUntried = (one: EndpointState): boolean => !tried.includes(one);
+    const endpoint =
+      cluster.pick(startMs, isUntried) ?? (tried.length > 0 ? cluster.rescue(startMs, isUntried) : undefined);
     if (endpoint === undefined) {
-      queueMicrotask(() =>
-        fail(new MeshError('INMESH_ERR_NO_ENDPOINT', `${cluster.name} has no endpoint that can be used`)),
-      );
+      queueMicrotask(() => fail(failure ?? noEndpoint(cluster.cluster)));
       return;
     }
     const { host, port } = endpoint.endpoint;
@@ -262,8 +268,7 @@ export class MeshAgent extends Agent {
         cluster.onResult(endpoint, 'local-error', Math.max(nowMs - startMs, failurePenaltyMs), nowMs);
         cluster.onUnreachable();
         const next = [...tried, endpoint];
-        if (next.length < maxDials && cluster.pick(nowMs, (one) => !next.includes(one)) !== undefined)
-          this.#dial(cluster, next, done);
+        if (next.length < maxDials) this.#dial(cluster, next, done, error);
         else fail(error ?? new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster.name}`));
       },
     );

@@ -341,6 +341,62 @@ describe('mesh', () => {
     expect(late).toMatchObject({ cause: { code: 'INMESH_ERR_CLOSED' } });
   });
 
+  it.each([
+    ['beside HTTP', (_request: IncomingMessage, response: ServerResponse) => response.end()],
+    ['on a port of its own', undefined],
+  ])(
+    'loses no RPC when a replica goes whose clients come back before it is gone, %s',
+    async (_where, app) => {
+      const replica = async (drainDelay: string): Promise<{ readonly mesh: Mesh; readonly port: number }> => {
+        const replica = await make('back', { drainDelay });
+        const server = replica.serve(app);
+        const grpcServer = new grpc.Server();
+        grpcServer.addService(
+          { Unary: text },
+          {
+            Unary: ({ request }: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
+              void setTimeout(() => done(null, request), 10),
+          },
+        );
+        server.addGrpc(grpcServer);
+        return { mesh: replica, port: (await server.listen(0, '127.0.0.1')).port };
+      };
+      const [going, staying] = [await replica('700ms'), await replica('0ms')];
+      const front = await make('front', {
+        upstreams: { back: `127.0.0.1:${going.port},127.0.0.1:${staying.port}` },
+      });
+      const client = new grpc.Client('mesh:///back', front.grpc.credentials(), front.grpc.channelOptions());
+      const ask = (): Promise<string | undefined> =>
+        new Promise((resolve, reject) =>
+          client.makeUnaryRequest(
+            text.path,
+            text.requestSerialize,
+            text.responseDeserialize,
+            'x',
+            (error, value) => (error ? reject(error) : resolve(value)),
+          ),
+        );
+      await ask();
+      let isOver = false;
+      const failures: string[] = [];
+      let calls = 0;
+      const work = async (): Promise<void> => {
+        while (!isOver) {
+          calls++;
+          await ask().catch((error: Error) => failures.push(error.message));
+        }
+      };
+      const workers = Array.from({ length: 8 }, work);
+      while (calls < 50) await new Promise(setImmediate);
+      await going.mesh.close();
+      isOver = true;
+      await Promise.all(workers);
+      client.close();
+      expect(failures).toEqual([]);
+      expect(calls).toBeGreaterThan(50);
+    },
+  );
+
   it('counts what passes through', async () => {
     const front = await make('front');
     const plain = createServer((_request, response) => response.end('plain')).listen(0, '127.0.0.1');

@@ -278,7 +278,9 @@ export class CallDriver implements Timer {
   /** What never left goes to another endpoint at once; when there is none, like any retry. */
   #retriesUnsent(nowMs: number): boolean {
     if (this.#unsentTries < freeUnsentTries) {
-      const endpoint = this.#pickUntried(nowMs);
+      const last = this.#tried;
+      const endpoint =
+        this.#pickUntried(nowMs) ?? this.#cluster.rescue(nowMs, undefined, last?.endpoint, last?.before);
       if (endpoint !== undefined) {
         this.#unsentTries++;
         this.#attempts--;

@@ -48,6 +48,9 @@ export interface ClusterStats {
 /** How often an endpoint is picked anew that is on probation with calls enough. Finagle's effort. */
 const probationEffort = 4;
 
+/** Between ejections that are ended early, in milliseconds: where nothing can be reached, that is no news for each call. */
+const rescueIntervalMs = 1000;
+
 /** Replies that the average of {@link ClusterState.typicalMs} goes over. */
 const typicalWindow = 16;
 
@@ -94,6 +97,7 @@ export class ClusterState {
   #levels: EndpointLevels;
   #ejected = 0;
   #nextChangeMs = 0;
+  #nextRescueMs = 0;
   #sweptAtMs: number;
   #unsubscribe: () => void;
 
@@ -185,6 +189,33 @@ export class ClusterState {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs);
     return picked && this.#pickAgain(picked, nowMs, repicks, undefined, last, before);
+  }
+
+  /**
+   * Ends an ejection early, where all that is left could not be reached: it goes on probation, and one failure ends
+   * that. At most once a second.
+   *
+   * @param last - Tried last.
+   * @param before - Tried before that.
+   * @returns `undefined` if there is none, or none that `accepts` takes.
+   */
+  rescue(nowMs: number, accepts?: Accepts, last?: EndpointState, before?: Tried): EndpointState | undefined {
+    if (this.#ejected === 0 || nowMs < this.#nextRescueMs) return undefined;
+    let first: EndpointState | undefined;
+    for (const one of this.#states.values())
+      if (
+        one.isEjected &&
+        isAllowed(one, accepts, last, before) &&
+        (first === undefined || one.ejectedUntilMs < first.ejectedUntilMs)
+      )
+        first = one;
+    if (first === undefined) return undefined;
+    this.#nextRescueMs = nowMs + rescueIntervalMs;
+    this.#release(first, nowMs);
+    // It was not asked to come back: a failure must not make its next absence longer.
+    first.ejections = Math.max(0, first.ejections - 1);
+    this.#rebuild(nowMs);
+    return first;
   }
 
   /**
@@ -378,11 +409,15 @@ export class ClusterState {
     if (outlier !== undefined) this.#sweep(nowMs, outlier.intervalMs);
     for (const endpoint of this.#states.values()) {
       if (!endpoint.isEjected || (outlier !== undefined && endpoint.ejectedUntilMs > nowMs)) continue;
-      endpoint.isEjected = false;
-      endpoint.isOnProbation = outlier !== undefined;
-      endpoint.forget(nowMs);
+      this.#release(endpoint, nowMs);
     }
     this.#rebuild(nowMs);
+  }
+
+  #release(endpoint: EndpointState, nowMs: number): void {
+    endpoint.isEjected = false;
+    endpoint.isOnProbation = this.rules.outlier !== undefined;
+    endpoint.forget(nowMs);
   }
 
   #sweep(nowMs: number, intervalMs: number): void {

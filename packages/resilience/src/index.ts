@@ -19,6 +19,7 @@ export {
 } from './cluster-state.js';
 export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
+export { noEndpoint } from './driver-errors.js';
 export type { EjectionCause } from './ejection.js';
 export {
   type AttemptResult,

@@ -170,6 +170,57 @@ describe('what may be sent again', () => {
     expect(asked).toEqual(Array.from({ length: times }, () => 'orders'));
   });
 
+  describe('where all but an ejected endpoint cannot be reached', () => {
+    /** Which endpoint is down, by turns: the first is ejected, then it comes back and the second goes. */
+    async function restartBoth(): Promise<{
+      readonly cluster: TestCluster;
+      readonly ask: () => FakeCall;
+      readonly first: FakeCall['last']['endpoint'];
+      readonly down: Set<unknown>;
+    }> {
+      const cluster = createState(createCluster(endpoints(2), { balancer: 'round-robin' }));
+      const [first, second] = cluster.state.endpoints;
+      const down = new Set<unknown>([first]);
+      const ask = (): FakeCall => {
+        const call = new FakeCall(cluster, { isIdempotent: false, retry: { maxAttempts: 1 } });
+        call.onStart = (attempt) => {
+          if (down.has(attempt.endpoint)) attempt.fail('INMESH_ERR_CONNECT_FAILED');
+          else attempt.sent().head(200);
+          attempt.end();
+        };
+        return call.begin();
+      };
+      while (cluster.state.ejected === 0) ask();
+      await cluster.runtime.advance(2000);
+      down.delete(first);
+      down.add(second);
+      if (first === undefined) throw new Error('no endpoint');
+      return { cluster, ask, first, down };
+    }
+
+    it('goes there, and it is back', async () => {
+      const { cluster, ask, first } = await restartBoth();
+      expect(first.isEjected).toBe(true);
+      for (let i = 0; i < 40; i++) expect(ask().failures).toEqual([]);
+      expect([first.isEjected, first.isOnProbation]).toEqual([false, false]);
+      expect(leftovers(cluster)).toEqual(nothingLeft);
+    });
+
+    it('goes there once a second, and its absence becomes no longer, while it is down as well', async () => {
+      const { cluster, ask, first, down } = await restartBoth();
+      down.add(first);
+      const { ejections } = first;
+      let tried = 0;
+      for (let second = 0; second < 5; second++) {
+        for (let i = 0; i < 20; i++)
+          tried += ask().attempts.filter((attempt) => attempt.endpoint === first).length;
+        await cluster.runtime.advance(1000);
+      }
+      expect(tried).toBe(5);
+      expect([first.isEjected, first.ejections]).toEqual([true, ejections]);
+    });
+  });
+
   it('says what is known of endpoints that have not been found', () => {
     const list = new WatchSource<readonly Endpoint[]>();
     const cluster = createState(createCluster(list));
