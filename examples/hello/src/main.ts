@@ -9,3 +9,4 @@ app.get('/', (request, response) => {
 });
 
 await mesh.serve(app).listen(8443);
+process.once('SIGTERM', () => void mesh.close()); // calls under way end first

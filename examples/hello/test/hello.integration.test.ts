@@ -1,4 +1,5 @@
 import { execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,6 +35,7 @@ describe('hello', () => {
       INMESH_SERVICE_NAME: 'hello',
       INMESH_ALLOW: 'alice',
       INMESH_DEV_CA_DIR: join(dir, 'ca'),
+      INMESH_DRAIN_DELAY: '0ms',
     };
     const child = fork(onFreePort, [], { env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     let log = '';
@@ -66,7 +68,9 @@ describe('hello', () => {
     const why = '"reason":"no ALLOW policy matches","allowPolicies":["default/inmesh-allow"]';
     expect(log).toContain(why);
     expect(await readFile(path('../../../docs/tutorials/first-mesh.md'), 'utf8')).toContain(why);
+    const ended = once(child, 'exit');
     child.kill();
+    expect(await ended).toEqual([0, null]);
     await rm(dir, { recursive: true, force: true });
   });
 });

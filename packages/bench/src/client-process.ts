@@ -25,7 +25,8 @@ async function arrive(
   while (next < endMs) {
     const wait = next - performance.now();
     if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
-    pending.push(once(next));
+    // The pause ends up to a millisecond early: such a request starts now.
+    pending.push(once(Math.min(next, performance.now())));
     next += (-Math.log(1 - Math.random()) * 1000) / rate;
   }
   await Promise.all(pending);

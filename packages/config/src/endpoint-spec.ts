@@ -33,6 +33,7 @@ const nameForm = new RegExp(`^(?=.{1,254}$)${label}(?:\\.${label})*\\.?$`);
 const numericEnd = /(?:^|\.)(?:\d+|0[xX][0-9a-fA-F]*)\.?$/;
 const itemForm = /^(?:dns\+)?(?:\[([^[\]]+)\]|([^[\]:]+)):(\d{1,5})$/;
 const srvPrefix = 'dnssrv+';
+const srvForm = /^_[^.]+\._[^.]+\.[^.]/;
 
 function isDnsName(name: string): boolean {
   return nameForm.test(name) && !numericEnd.test(name);
@@ -55,7 +56,7 @@ function specOf(endpoint: Endpoint): EndpointSpec {
 function parseItem(item: string): EndpointSpec | undefined {
   if (item.startsWith(srvPrefix)) {
     const name = item.slice(srvPrefix.length);
-    return isDnsName(name) ? Object.freeze({ kind: 'srv', name }) : undefined;
+    return isDnsName(name) && srvForm.test(name) ? Object.freeze({ kind: 'srv', name }) : undefined;
   }
   const [, v6, host = v6, digits] = itemForm.exec(item) ?? [];
   const port = Number(digits);

@@ -155,14 +155,14 @@ export const settings = Object.freeze([
     'DRAIN_DELAY',
     duration(0, hourMs),
     5000,
-    'How long a closing listener still accepts connections.',
+    'How long a closing listener still accepts connections: from mesh.close(), which a handler of SIGTERM should call.',
   ),
   setting(
     'drainTimeout',
     'DRAIN_TIMEOUT',
     duration(0, 24 * hourMs),
     25_000,
-    'How long calls in flight may take to end when closing.',
+    'How long calls in flight may take to end when closing, after that.',
   ),
   setting(
     'logLevel',

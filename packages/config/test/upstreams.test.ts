@@ -59,6 +59,8 @@ describe('upstreams', () => {
     'a..b:1',
     `${'a'.repeat(64)}:1`,
     'dnssrv+',
+    'dnssrv+h',
+    'dnssrv+_http._tcp.',
     'dnssrv+_http._tcp.h:1',
     'dnssrvnoa+_http._tcp.h',
   ])('refuses the endpoint %s with its text and what is allowed', (value) => {

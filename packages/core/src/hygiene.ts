@@ -38,6 +38,8 @@ function isSpoofable(lower: string): boolean {
 export interface CleanHost {
   /** The one `Host`, if there is one. */
   readonly host: string | undefined;
+  /** Whether a body is announced, in HTTP/1. */
+  readonly hasBody: boolean;
 }
 
 /** The name in lower case if it may be one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
@@ -50,9 +52,9 @@ function interesting(name: string): string | undefined {
       isWanted = length === 13;
       break;
     }
-    // c: client-cert, client-cert-chain
+    // c: client-cert, client-cert-chain, content-length
     case 99: {
-      isWanted = length === 11 || length === 17;
+      isWanted = length === 11 || length === 14 || length === 17;
       break;
     }
     // f: forwarded
@@ -68,6 +70,11 @@ function interesting(name: string): string | undefined {
     // l: l5d-client-id
     case 108: {
       isWanted = length === 13;
+      break;
+    }
+    // t: transfer-encoding
+    case 116: {
+      isWanted = length === 17;
       break;
     }
     // x: x-inmesh-… and others
@@ -88,6 +95,7 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
   const { raw } = headers;
   let host: string | undefined;
   let hasAuthorization = false;
+  let hasBody = false;
   let forged: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const lower = interesting(raw[i] ?? '');
@@ -98,8 +106,10 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
     } else if (lower === 'authorization') {
       if (hasAuthorization) return { fault: 'more than one Authorization' };
       hasAuthorization = true;
-    } else if (isSpoofable(lower)) (forged ??= []).push(lower);
+    } else if (lower === 'transfer-encoding') hasBody = true;
+    else if (lower === 'content-length') hasBody ||= raw[i + 1] !== '0';
+    else if (isSpoofable(lower)) (forged ??= []).push(lower);
   }
   for (const name of forged ?? []) headers.delete(name);
-  return { host };
+  return { host, hasBody };
 }

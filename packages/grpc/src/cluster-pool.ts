@@ -91,8 +91,8 @@ export class ClusterPool {
       if (rpc.wait()) return 'wait';
       return new MeshError(
         'INMESH_ERR_OVERFLOW',
-        `${cluster.pending} calls wait for a connection to ${cluster.name} already`,
-        { stackless: true },
+        `${cluster.pending} calls to ${cluster.name} wait for a connection, at most ${cluster.rules.limits.maxPending} may: maxPending`,
+        { stackless: true, details: { cluster: cluster.name, limit: 'maxPending' } },
       );
     }
     return this.#failure();

@@ -40,7 +40,8 @@ export function translateError(
       { ...options, ...(isSent ? { reached: 'maybe' } : { retry: 'elsewhere' }) },
     );
   }
-  if (isBadReply(error, code))
+  // undici asserts what it does not check, such as a status below 100.
+  if (isBadReply(error, code) || (isSent && code === 'ERR_ASSERTION'))
     return new MeshError(
       'INMESH_ERR_BAD_REPLY',
       `${cluster} at ${key} did not answer in HTTP/1.1: ${error.message}`,

@@ -39,6 +39,10 @@ const closedByPeer = /^(?:reset|other side closed)$/;
 export class PooledConnection {
   readonly client: Client;
   isBusy = false;
+  /** Ends the dial, as long as there is one. */
+  cancelDial: (() => void) | undefined = undefined;
+  /** Whether the request that it is opened for is gone. Another one may still use it. */
+  isUnwanted = false;
   /** When it must not be used anymore, on the monotonic clock. */
   retireAtMs = Number.POSITIVE_INFINITY;
 
@@ -106,9 +110,13 @@ export class ConnectionPool {
     else this.#run(free, next);
   }
 
-  /** A request that waits for a connection does not want one anymore. */
+  /** A request that waits for a connection, or for one to be opened, does not want one anymore. */
   giveUp(request: PoolRequest): void {
     if (this.#waiting.delete(request)) this.#state.pending--;
+    const { connection } = request;
+    if (connection === undefined) return;
+    connection.isUnwanted = true;
+    if (this.#isClosing) connection.cancelDial?.();
   }
 
   /** Connections that wait for work are closed: the endpoint said that it goes away. */
@@ -120,6 +128,7 @@ export class ConnectionPool {
   close(): Promise<void> {
     this.#isClosing = true;
     this.closeIdle();
+    for (const { isUnwanted, cancelDial } of [...this.#all]) if (isUnwanted) cancelDial?.();
     if (this.#all.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#onEmpty.push(resolve));
   }
@@ -151,6 +160,7 @@ export class ConnectionPool {
 
   #run(connection: PooledConnection, request: PoolRequest): void {
     connection.isBusy = true;
+    connection.isUnwanted = false;
     request.connection = connection;
     connection.client.dispatch(request.options, request.handler);
   }
@@ -162,7 +172,7 @@ export class ConnectionPool {
       state.stats.overflows++;
       throw new MeshError(
         'INMESH_ERR_OVERFLOW',
-        `${state.pending} calls to ${state.name} wait for a connection, at most ${maxPending} may`,
+        `${state.pending} calls to ${state.name} wait for a connection, at most ${maxPending} may: maxPending`,
         { stackless: true, details: { cluster: state.name, limit: 'maxPending' } },
       );
     }
@@ -206,9 +216,10 @@ export class ConnectionPool {
   #dial(connection: PooledConnection, done: OnConnected): void {
     const { host, port } = this.endpoint.endpoint;
     const { name, identities } = this.#state.cluster;
-    this.#options.dialer.dial(
+    const cancel = this.#options.dialer.dial(
       { host, port, expect: identities, alpn: clientAlpn.http1, cluster: name },
       (error, socket) => {
+        connection.cancelDial = undefined;
         if (socket === undefined) done(error ?? new Error('no connection'), null);
         else {
           this.#limitLife(connection, socket);
@@ -216,6 +227,11 @@ export class ConnectionPool {
         }
       },
     );
+    connection.cancelDial = () => {
+      connection.cancelDial = undefined;
+      cancel();
+      done(new MeshError('INMESH_ERR_CLOSED', `the connections to ${this.endpoint.key} are closing`), null);
+    };
   }
 
   /** Half of what is left of the shorter certificate: one that is cut at its end would take a request with it. */

@@ -232,7 +232,7 @@ export class MeshAgent extends Agent {
         fail(
           new MeshError(
             'INMESH_ERR_OVERFLOW',
-            `${cluster.name} has ${cluster.connections} connections, at most ${maxConnections} are allowed`,
+            `${cluster.name} has ${cluster.connections} connections, at most ${maxConnections} are allowed: maxConnections`,
             { stackless: true, details: { cluster: cluster.name, limit: 'maxConnections' } },
           ),
         ),

@@ -27,6 +27,7 @@ type Emit = (event: string, ...args: unknown[]) => boolean;
 /** A request whose target and headers are clean. */
 interface CleanRequest extends CleanTarget {
   readonly headers: RequestHeaders;
+  readonly hasBody: boolean;
 }
 
 /** To a connection of an older trust epoch: nothing was processed, a new connection will tell who the peer is. */
@@ -199,14 +200,14 @@ export class RequestGate {
     if (clean !== request.url) request.url = clean;
     headers.target = clean;
     // Not a spread: Node 20 takes microseconds for one.
-    return { target: clean, path, authority: host, headers };
+    return { target: clean, path, authority: host, headers, hasBody: checked.hasBody };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
     const headers = new RequestHeaders(request);
     const checked = cleanHeaders(headers);
     if ('fault' in checked) return checked;
-    return { headers, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
+    return { headers, hasBody: false, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
   }
 
   #refuse(facts: ConnectionFacts, { fault }: Fault): void {
@@ -245,7 +246,8 @@ export class RequestGate {
     });
     const proceed = (): void => {
       if (response !== undefined) {
-        keepContext(request, response, context, call);
+        if (protocol !== 'http1') keepContext(response, context, call);
+        if (protocol !== 'http1' || clean.hasBody) keepContext(request, context, call);
         guardMarkers(response, call);
       }
       context.run(call, run);
@@ -267,22 +269,35 @@ export class RequestGate {
   }
 }
 
+const keptKey: unique symbol = Symbol('inmesh.kept');
+
+interface Kept {
+  [keptKey]?: {
+    readonly context: HttpListenerOptions['context'];
+    readonly call: CallState;
+    readonly emit: Emit;
+  };
+}
+
+/** Shared by all: no closure per request. Entering a context costs as much as a layer: only where somebody sees it. */
+function emitInside(this: (AnyRequest | AnyResponse) & Kept, event: string, ...args: unknown[]): boolean {
+  const kept = this[keptKey];
+  if (kept === undefined) return false;
+  const { context, call, emit } = kept;
+  return this.listenerCount(event) === 0 || context.current() === call
+    ? emit.call(this, event, ...args)
+    : context.run(call, () => emit.call(this, event, ...args));
+}
+
 /**
- * Events of a request run in the context of its connection, not of its handler. Handlers that wait for a body with
- * `on('end')` would lose the call they belong to.
+ * Events of a body come in the context of the connection, not of the handler: one that waits for it with `on('end')`
+ * would lose the call it belongs to. Events that follow from what a handler does come in its own context.
  */
 function keepContext(
-  request: AnyRequest,
-  response: AnyResponse,
+  emitter: (AnyRequest | AnyResponse) & Kept,
   context: HttpListenerOptions['context'],
   call: CallState,
 ): void {
-  for (const emitter of [request, response]) {
-    const emit = emitter.emit as Emit;
-    emitter.emit = ((event: string, ...args: unknown[]) =>
-      // Entering a context costs as much as a whole layer: only where it changes what somebody sees.
-      emitter.listenerCount(event) === 0 || context.current() === call
-        ? emit.call(emitter, event, ...args)
-        : context.run(call, () => emit.call(emitter, event, ...args))) as typeof emitter.emit;
-  }
+  emitter[keptKey] = { context, call, emit: emitter.emit as Emit };
+  emitter.emit = emitInside as typeof emitter.emit;
 }

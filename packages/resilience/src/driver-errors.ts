@@ -26,7 +26,7 @@ export const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
 export function overflow(cluster: string, active: number, limit: number): MeshError {
   return new MeshError(
     'INMESH_ERR_OVERFLOW',
-    `${cluster} has ${active} calls in flight, at most ${limit} are allowed`,
+    `${cluster} has ${active} calls in flight, at most ${limit} are allowed: maxRequests`,
     { stackless: true, details: { cluster, limit: 'maxRequests' } },
   );
 }
@@ -50,7 +50,9 @@ export function noEndpoint({ name, endpoints }: Cluster): MeshError {
 export function attemptTimeout(cluster: string, { endpoint, isSent }: Attempt, timeoutMs: number): MeshError {
   return new MeshError(
     'INMESH_ERR_ATTEMPT_TIMEOUT',
-    `${cluster} at ${endpoint.key} did not answer within ${timeoutMs} ms`,
+    isSent
+      ? `${cluster} at ${endpoint.key} did not answer within ${timeoutMs} ms`
+      : `there was no connection to ${cluster} at ${endpoint.key} within ${timeoutMs} ms`,
     {
       stackless: true,
       details: { cluster, endpoint: endpoint.key, timeoutMs },

@@ -97,6 +97,10 @@ export function checkRouteRules(rules: RouteRules, where: string): void {
   checkNumber(`${where}: retry.maxRetryAfterMs`, retry.maxRetryAfterMs, 0, hourMs);
   checkNumber(`${where}: retry.repicks`, retry.repicks, 0, 100, true);
   checkNumber(`${where}: retry.maxBodyBytes`, retry.maxBodyBytes, 0, 16 * 1024 * 1024, true);
+  if (retry.conditions.includes('retriable-headers') && retry.replyHeaders.length === 0)
+    throw new Error(
+      `${where}: retry.conditions has retriable-headers, and retry.replyHeaders is empty: it never holds`,
+    );
   for (const status of retry.statusCodes) checkNumber(`${where}: retry.statusCodes`, status, 200, 599, true);
   const known: ReadonlySet<string> = new Set(retryConditions);
   for (const condition of retry.conditions)
