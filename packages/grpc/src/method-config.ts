@@ -51,7 +51,7 @@ function build(policy: RoutePolicy, repeats: Repeats): MethodConfig {
   }
   const retryableStatusCodes = retry.maxAttempts > 1 ? retryableStatuses(policy, repeats) : [];
   if (retryableStatusCodes.length === 0) return config;
-  // A function of the user's own cannot be told to grpc-js, which draws its waits itself: the default stands in.
+  // The waits of a function are told after each attempt, by the gate.
   const { baseMs, maxMs } = typeof retry.backoff === 'function' ? { baseMs: 25, maxMs: 250 } : retry.backoff;
   config.retryPolicy = {
     maxAttempts: Math.min(retry.maxAttempts, attemptsLimit),

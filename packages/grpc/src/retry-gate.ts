@@ -4,6 +4,9 @@ import { type ClusterState, grpcAttemptHeader, parsePushback, type RoutePolicy }
 /** Trailer by which a server asks to wait, or to stop. gRPC A6. */
 export const pushbackHeader = 'grpc-retry-pushback-ms';
 
+/** What a timer of Node can wait, in milliseconds; it takes more for nothing. */
+const longestTimerMs = 2_147_483_647;
+
 /** A failed attempt, before grpc-js sees it. */
 export interface Failure {
   /** Its trailers. */
@@ -36,8 +39,8 @@ export class RetryGate {
   #attempts = 1;
   #hasRefused = false;
   #holdsRetry = false;
-  /** Trailers in which we say stop. */
-  #forbidden: Metadata | undefined;
+  /** Trailers in which we say when, or never. */
+  #written: Metadata | undefined;
   /** What the peer had said there. */
   #said: string | undefined;
 
@@ -73,15 +76,13 @@ export class RetryGate {
 
   /** Makes grpc-js stop. */
   forbid(metadata: Metadata): void {
-    this.#forbidden = metadata;
-    this.#said = metadata.get(pushbackHeader)[0]?.toString();
-    metadata.set(pushbackHeader, '-1');
+    this.#say(metadata, '-1');
   }
 
   /** The RPC has ended; gives back what it holds, and the final status what its peer said. */
   close(metadata: Metadata): void {
     this.#release();
-    if (metadata !== this.#forbidden) return;
+    if (metadata !== this.#written) return;
     if (this.#said === undefined) metadata.remove(pushbackHeader);
     else metadata.set(pushbackHeader, this.#said);
   }
@@ -98,10 +99,23 @@ export class RetryGate {
       this.isExhausted = true;
       return false;
     }
+    const { backoff } = retry;
+    // grpc-js draws its waits itself, from numbers; it is told those of a function as if the peer had asked for them.
+    const ownMs =
+      typeof backoff === 'function' ? this.#cluster.backoffMs(backoff, this.#attempts) : undefined;
+    const waitMs = Math.max(ownMs ?? 0, pushback ?? 0);
     // An attempt that cannot end in time would only be load.
-    if (nowMs + (pushback ?? 0) + this.#cluster.typicalMs >= endMs) return false;
+    if (nowMs + waitMs + this.#cluster.typicalMs >= endMs) return false;
+    if (!this.#withdraw()) return false;
     this.#attempts++;
-    return this.#withdraw();
+    if (ownMs !== undefined) this.#say(metadata, String(Math.min(Math.ceil(waitMs), longestTimerMs)));
+    return true;
+  }
+
+  #say(metadata: Metadata, pushback: string): void {
+    this.#written = metadata;
+    this.#said = metadata.get(pushbackHeader)[0]?.toString();
+    metadata.set(pushbackHeader, pushback);
   }
 
   #withdraw(): boolean {

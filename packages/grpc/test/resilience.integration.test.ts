@@ -60,6 +60,19 @@ describe('retries of gRPC', () => {
     expect(cluster()).toMatchObject({ activeRetries: 0, activeCalls: 0 });
   });
 
+  it('waits as a function of the user says', async () => {
+    const { seen, Unary } = failing(grpc.status.UNAVAILABLE, 2);
+    const { port } = await mesh.serve({ Unary });
+    const asked: number[] = [];
+    const backoff = (retry: number): number => {
+      asked.push(retry);
+      return 0;
+    };
+    const { client } = await mesh.client([port], { rules: retried({ backoff }), channel: idempotent });
+    expect(await client.unary('x')).toBe('attempt 2');
+    expect([seen.calls, asked]).toEqual([3, [1, 2]]);
+  });
+
   it('pays into the budget with calls that succeed', async () => {
     const { port } = await mesh.serve();
     const { client, cluster } = await mesh.client([port]);

@@ -80,6 +80,27 @@ describe('RetryGate', () => {
     expect([isStopped(given), gate.isExhausted]).toEqual([stops, isExhausted]);
   });
 
+  it('tells grpc-js the waits of a function, and takes its word back where the attempt is the last after all', () => {
+    const waits: number[] = [];
+    const backoff = (retry: number): number => {
+      waits.push(retry);
+      if (retry === 3) throw new Error('none');
+      return retry === 1 ? 20.5 : 1e12;
+    };
+    const gate = new RetryGate(cluster(), policyOf({ backoff, maxAttempts: 5 }), 5);
+    const [first, second, third] = [failure({ endMs: 1000 }), failure({}, '40'), failure()];
+    for (const one of [first, second, third]) gate.onFailure(one);
+    const said = [first, second, third].map(({ metadata }) => Number(metadata.get(pushbackHeader)[0]));
+    expect(waits).toEqual([1, 2, 3]);
+    expect(said.slice(0, 2)).toEqual([21, 2_147_483_647]);
+    expect(said[2]).toBeLessThanOrEqual(25);
+    gate.close(third.metadata);
+    expect(third.metadata.get(pushbackHeader)).toEqual([]);
+    const late = failure({ endMs: 1000 });
+    new RetryGate(cluster(), policyOf({ backoff: () => 1000 }), 5).onFailure(late);
+    expect(isStopped(late)).toBe(true);
+  });
+
   it('takes no token for the first refusal, which grpc-js repeats by itself', () => {
     const state = cluster();
     const gate = new RetryGate(state, policyOf(), 3);

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { text } from './foreign.js';
+import { calls, text } from './foreign.js';
 import { TestMesh } from './harness.js';
 
 const made: object[] = [];
@@ -28,4 +30,30 @@ it('has nothing but the driver bound the wait for a head, and nothing at all a s
   expect(await (await client.fetch('http://orders/')).text()).toBe('ok');
   // undici's own defaults are five minutes: too long to wait for here.
   expect(made).toEqual([expect.objectContaining({ headersTimeout: 0, bodyTimeout: 0 })]);
+});
+
+it('does not wait, when it closes, for connections that nobody wants anymore', async () => {
+  const silent = createServer((socket) => mesh.cleanup(() => void socket.destroy())).listen(0, '127.0.0.1');
+  mesh.cleanup(() => void silent.close());
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const hourMs = 3_600_000;
+  const client = await mesh.client(
+    { orders: [port] },
+    {
+      dialer: { connectTimeoutMs: hourMs, handshakeTimeoutMs: hourMs },
+      calls: calls({ headTimeoutMs: 50 }),
+    },
+  );
+  await expect(client.fetch('http://orders/')).rejects.toMatchObject({
+    cause: { code: 'INMESH_ERR_HEAD_TIMEOUT' },
+  });
+  expect(client.state('orders').connections).toBe(1);
+  const leaving = new AbortController();
+  const left = client.fetch('http://orders/', { signal: leaving.signal });
+  const closing = client.close();
+  leaving.abort();
+  await expect(left).rejects.toThrow('aborted');
+  await closing;
+  expect(client.state('orders').connections).toBe(0);
 });

@@ -28,6 +28,7 @@ import {
   createDialer,
   createStaticIdentity,
   createTlsFrontEnd,
+  type DialerOptions,
   type StaticIdentitySource,
 } from '@inmesh/identity';
 import { createTestCa, type TestCa } from '@inmesh/identity/testing';
@@ -221,10 +222,11 @@ export class TestMesh {
       calls?: Partial<RouteRules>;
       routes?: Record<string, readonly Route[]>;
       connections?: number;
+      dialer?: Pick<DialerOptions, 'connectTimeoutMs' | 'handshakeTimeoutMs'>;
     } = {},
   ): Promise<TestClient> {
     const source = options.source ?? (await this.identity(options.name ?? 'web'));
-    const dialer = createDialer({ source, runtime: systemRuntime, logger: silentLogger });
+    const dialer = createDialer({ source, runtime: systemRuntime, logger: silentLogger, ...options.dialer });
     const clusters = new Map<string, Cluster>(
       Object.entries(upstreams).map(([name, ports]) => [
         name,

@@ -400,26 +400,29 @@ describe('one port', () => {
     ['HTTP/1.1', 'an empty body', ['--http1.1', '-X', 'POST', '-H', 'Content-Length: 0']],
     ['HTTP/2', 'a body', ['--http2', '-d', 'x']],
     ['HTTP/2', 'no body', ['--http2']],
-  ])('keeps the call, over %s with %s, through a handler that waits for it', async (_version, _body, args) => {
-    const seen: unknown[] = [];
-    const service = await mesh.serve(
-      (request: IncomingMessage, response: { end(text?: string): void; on: IncomingMessage['on'] }) => {
-        const note = (): void => void seen.push(service.context.current()?.facts.path);
-        response.on('finish', note);
-        setImmediate(async () => {
-          for await (const _chunk of request) note();
-          note();
-          response.end('x');
-        });
-        request.on('end', note);
-      },
-    );
-    const files = await mesh.files('web');
-    for (const path of ['/one', '/two'])
-      await mesh.curl(files, `https://localhost:${service.port}${path}`, ...args);
-    expect(new Set(seen.splice(0, seen.length / 2))).toEqual(new Set(['/one']));
-    expect(new Set(seen)).toEqual(new Set(['/two']));
-  });
+  ])(
+    'keeps the call, over %s with %s, through a handler that waits for it',
+    async (_version, _body, args) => {
+      const seen: unknown[] = [];
+      const service = await mesh.serve(
+        (request: IncomingMessage, response: { end(text?: string): void; on: IncomingMessage['on'] }) => {
+          const note = (): void => void seen.push(service.context.current()?.facts.path);
+          response.on('finish', note);
+          setImmediate(async () => {
+            for await (const _chunk of request) note();
+            note();
+            response.end('x');
+          });
+          request.on('end', note);
+        },
+      );
+      const files = await mesh.files('web');
+      for (const path of ['/one', '/two'])
+        await mesh.curl(files, `https://localhost:${service.port}${path}`, ...args);
+      expect(new Set(seen.splice(0, seen.length / 2))).toEqual(new Set(['/one']));
+      expect(new Set(seen)).toEqual(new Set(['/two']));
+    },
+  );
 
   it('lets a layer see and change the head of a reply, however it is written', async () => {
     const layer: Layer = {

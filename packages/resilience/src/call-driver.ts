@@ -1,6 +1,6 @@
-import type { Backoff, MeshError, Reached, Runtime, Timer } from '@inmesh/core';
+import type { MeshError, Reached, Runtime, Timer } from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
-import { backoffMs, retryAfterMs } from './backoff.js';
+import { retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
 import {
   attemptTimeout,
@@ -19,7 +19,6 @@ import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
 import type { RoutePolicy } from './route-policy.js';
-import { defaultRetryRules } from './rules.js';
 
 /** Tries that provably never left and go to another endpoint at once: no token, no attempt, no wait. */
 const freeUnsentTries = 2;
@@ -310,12 +309,7 @@ export class CallDriver implements Timer {
       this.#isExhausted = retry.maxAttempts > 1;
       return false;
     }
-    const { backoff } = retry;
-    const ownMs =
-      typeof backoff === 'function'
-        ? this.#ownBackoffMs(backoff)
-        : backoffMs(backoff, this.#attempts, cluster.random);
-    const waitMs = Math.max(ownMs, askedMs ?? 0);
+    const waitMs = Math.max(cluster.backoffMs(retry.backoff, this.#attempts), askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
@@ -327,17 +321,6 @@ export class CallDriver implements Timer {
     this.#holdsRetry = true;
     this.#wait(waitMs);
     return true;
-  }
-
-  /** A backoff of the user's; the default one where it throws. */
-  #ownBackoffMs(backoff: Backoff): number {
-    const { random } = this.#cluster;
-    try {
-      return backoffMs(backoff, this.#attempts, random);
-    } catch (error) {
-      this.#cluster.onThrown('backoff', error);
-      return backoffMs(defaultRetryRules.backoff, this.#attempts, random);
-    }
   }
 
   #wait(waitMs: number): void {

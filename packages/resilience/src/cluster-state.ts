@@ -1,4 +1,14 @@
-import type { Cluster, ClusterRules, Endpoint, Logger, MeshError, Runtime } from '@inmesh/core';
+import type {
+  Backoff,
+  BackoffRules,
+  Cluster,
+  ClusterRules,
+  Endpoint,
+  Logger,
+  MeshError,
+  Runtime,
+} from '@inmesh/core';
+import { backoffMs } from './backoff.js';
 import { type BalancerFactory, balancersByName } from './balancers.js';
 import { overflow } from './driver-errors.js';
 import {
@@ -15,7 +25,7 @@ import { type AttemptResult, EndpointState, endpointKey, type Tried, wasTried } 
 import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
-import { recoveryRamp } from './rules.js';
+import { defaultRetryRules, recoveryRamp } from './rules.js';
 
 /** What clusters share. */
 export interface ClusterParts {
@@ -283,6 +293,21 @@ export class ClusterState {
   /** No connection to an endpoint could be opened. */
   onUnreachable(): void {
     this.#parts.onUnreachable?.(this.name);
+  }
+
+  /**
+   * Wait before a retry, in milliseconds; the default one where a function of the user's throws.
+   *
+   * @param retry - 1 for the first.
+   */
+  backoffMs(backoff: Backoff | BackoffRules, retry: number): number {
+    if (typeof backoff !== 'function') return backoffMs(backoff, retry, this.random);
+    try {
+      return backoffMs(backoff, retry, this.random);
+    } catch (error) {
+      this.onThrown('backoff', error);
+      return backoffMs(defaultRetryRules.backoff, retry, this.random);
+    }
   }
 
   /** Whether a retry may be made; if so it must be given back with {@link releaseRetry}. */
