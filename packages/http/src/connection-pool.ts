@@ -113,10 +113,7 @@ export class ConnectionPool {
   /** A request that waits for a connection, or for one to be opened, does not want one anymore. */
   giveUp(request: PoolRequest): void {
     if (this.#waiting.delete(request)) this.#state.pending--;
-    const { connection } = request;
-    if (connection === undefined) return;
-    connection.isUnwanted = true;
-    if (this.#isClosing) connection.cancelDial?.();
+    if (request.connection !== undefined) request.connection.isUnwanted = true;
   }
 
   /** Connections that wait for work are closed: the endpoint said that it goes away. */
