@@ -38,6 +38,24 @@ describe('endpoints of gRPC', () => {
     if (isEjected) for (let i = 0; i < 6; i++) expect(await client.unary('x')).toBe('echo x');
   });
 
+  it('goes to an endpoint that is ejected where no other can be reached', async () => {
+    const bad = failing(grpc.status.UNAVAILABLE, 5);
+    const other = await mesh.serve();
+    const ports = [(await mesh.serve({ Unary: bad.Unary })).port, other.port];
+    const { client, cluster } = await mesh.client(ports, {
+      rules: retried(),
+      channel: idempotent,
+      clusterRules: { balancer: 'round-robin' },
+    });
+    while (bad.seen.calls < 5) await client.unary('x');
+    expect(await client.unary('x')).toBe('echo x');
+    expect([cluster().ejected, bad.seen.calls]).toEqual([1, 5]);
+    await other.listener.close();
+    // The first may still be sent over the connection that was cut.
+    expect(await client.unary('x')).toMatch(/^attempt [01]$/);
+    expect([cluster().ejected, bad.seen.calls]).toEqual([0, 6]);
+  });
+
   it('does not take an endpoint with a long stream for slow, nor one whose caller is', async () => {
     const { port } = await mesh.serve();
     const { client, cluster } = await mesh.client([port]);
