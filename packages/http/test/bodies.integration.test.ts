@@ -48,6 +48,8 @@ describe('request bodies', () => {
         if (fails && length >= 20_000) request.socket.destroy();
       });
       request.on('end', () => {
+        // What came with the same read is still told.
+        if (request.socket.destroyed) return;
         digests.push(hash.digest('hex'));
         response.end('stored');
       });
