@@ -4,8 +4,7 @@ import type { Mesh } from 'inmesh';
 import { mint } from './clients.js';
 import type { Context } from './context.js';
 import { check, sleep, until } from './harness.js';
-import { inFlight, Ledger, meshClient, type Replica } from './ledger.js';
-import { payByGrpc } from './lines-traffic.js';
+import { inFlight, Ledger, meshClient, payByGrpc, type Replica } from './ledger.js';
 
 /** How long and with which faults. */
 export interface ChaosOptions {

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { type Client, Metadata } from '@grpc/grpc-js';
 import { createMesh, type Mesh, type MeshOptions } from 'inmesh';
-import { type Credentials, curl } from './clients.js';
+import { type Credentials, curl, mint } from './clients.js';
 import type { Context } from './context.js';
 import { check, hasEnded, peerFiles, until } from './harness.js';
 import { grpcPython } from './peers.js';
@@ -145,4 +146,39 @@ export function inFlight(mesh: Mesh, name: string): number {
 /** Waits until nothing is in flight. */
 export async function settled(mesh: Mesh, name: string): Promise<void> {
   await until(`nothing in flight to ${name}`, 10_000, () => inFlight(mesh, name) === 0);
+}
+
+/** Who the ledgers are. */
+export async function ledgerIdentity({ bench, fleet }: Context): Promise<Credentials> {
+  return await mint(bench, fleet.caDir, 'ledger');
+}
+
+/** A message of the test service with one text. */
+export const toMessage = (text: string): Buffer => Buffer.from([10, text.length, ...Buffer.from(text)]);
+
+/** Pays by gRPC; the status of a failure. */
+export function payByGrpc(client: Client, id: string): Promise<number> {
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(
+      '/demo.v1.Echo/Unary',
+      toMessage,
+      (bytes: Buffer) => bytes,
+      id,
+      new Metadata(),
+      (error) => resolve(error?.code ?? 0),
+    );
+  });
+}
+
+/** Runs `count` workers until `isOver`. */
+export async function workers(
+  count: number,
+  isOver: () => boolean,
+  work: (worker: number) => Promise<void>,
+): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async (_, worker) => {
+      while (!isOver()) await work(worker);
+    }),
+  );
 }

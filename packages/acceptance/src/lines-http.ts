@@ -1,12 +1,10 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import WebSocket from 'ws';
 import {
-  type Counts,
   counts,
   curl,
   exchange,
@@ -19,8 +17,7 @@ import {
   tlsOptions,
 } from './clients.js';
 import type { Context, Line } from './context.js';
-import { check, isAlive, logLines, run, type Service, sleep, until } from './harness.js';
-import { grpcPython } from './peers.js';
+import { check, isAlive, logLines, type Service, until } from './harness.js';
 
 const frameworks = ['express', 'express4', 'fastify', 'koa', 'hono', 'http'] as const;
 
@@ -359,122 +356,6 @@ export const slowClients: Line = {
     return `headers cut within ${(Math.max(...slow) / 1000).toFixed(1)} s, silence within ${(Math.max(...silent) / 1000).toFixed(1)} s, ${served} requests served`;
   },
 };
-
-const bodyBytes = 256 * 1024 * 1024;
-
-/** What a handler reads of an upload in a second, at most. */
-const uploadRate = 64_000_000;
-
-async function sha256Of(parts: AsyncIterable<unknown> | Iterable<unknown>): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const part of parts) hash.update(part as Buffer);
-  return hash.digest('hex');
-}
-
-/**
- * What `/stream` of the demo sends: parts of 64 KiB that begin with their offsets.
- *
- * @yields A part; it is overwritten by the next.
- */
-function* streamed(): Iterable<Buffer> {
-  const part = Buffer.alloc(65_536, 'x');
-  for (let offset = 0; offset < bodyBytes; offset += part.length) {
-    part.writeBigUInt64BE(BigInt(offset));
-    yield part;
-  }
-}
-
-export const bigBodies: Line = {
-  title:
-    '256 MiB both ways and in the three kinds of gRPC streams with a slow reader: memory bounded; size limit; aborts are told',
-  async run({ bench, web, service }) {
-    const { port } = service('catalog');
-    const file = bench.path('big');
-    const chunk = Buffer.alloc(1024 * 1024, 'inmesh ');
-    writeFileSync(file, '');
-    for (let i = 0; i < 256; i++) writeFileSync(file, chunk, { flag: 'a' });
-    const sha256 = await sha256Of(createReadStream(file));
-    const before = await counts(web, port);
-    let peak = before.rss;
-    const watching = { isOn: true };
-    const watch = (async () => {
-      while (watching.isOn) {
-        peak = Math.max(peak, (await counts(web, port)).rss);
-        await sleep(100);
-      }
-    })();
-    const startMs = performance.now();
-    const up = await curl(web, port, `/upload?bytesPerSecond=${uploadRate}`, '-T', file);
-    const uploadSeconds = (performance.now() - startMs) / 1000;
-    check(uploadSeconds > (0.9 * bodyBytes) / uploadRate, `the handler read all in ${uploadSeconds} s`);
-    check(up.body === JSON.stringify({ length: bodyBytes, sha256 }), `upload: ${up.status} ${up.body}`);
-    const got = bench.path('got');
-    const down = await curl(web, port, `/stream?bytes=${bodyBytes}`, '-o', got, '--limit-rate', '100M');
-    check(down.status === 200, `download: ${down.status} ${down.error}`);
-    check((await sha256Of(createReadStream(got))) === (await sha256Of(streamed())), 'download: other bytes');
-    rmSync(got);
-    watching.isOn = false;
-    await watch;
-    const grown = (peak - before.rss) / 1_048_576;
-    check(grown < 150, `memory grew by ${grown.toFixed(0)} MiB`);
-    const leaver = await rawTls(port, web);
-    leaver.write(`GET /stream?bytes=${bodyBytes} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-    await once(leaver, 'data');
-    leaver.destroy();
-    await until(
-      'the handler hears of it',
-      10_000,
-      async () => (await counts(web, port)).aborted > before.aborted,
-    );
-    const grpc = await grpcStreams(web, service('payments'));
-    return `memory grew by ${Math.max(0, grown).toFixed(0)} MiB (HTTP), ${grpc} (gRPC)`;
-  },
-};
-
-async function grpcStreams(web: Parameters<typeof counts>[0], payments: Service): Promise<string> {
-  const { python, script } = grpcPython('grpc_client.py');
-  const call = async (
-    kind: string,
-    bytes: number,
-  ): Promise<{ readonly code: number; readonly bytes: number; readonly details?: string }> => {
-    const { stdout, stderr } = await run(
-      python,
-      [script, `localhost:${payments.port}`, kind, String(bytes), web.bundle, web.cert, web.key],
-      { timeoutMs: 300_000 },
-    );
-    if (stdout === '') throw new Error(`grpcio ${kind}: ${stderr.slice(-400)}`);
-    return JSON.parse(stdout) as { code: number; bytes: number };
-  };
-  const before: Counts = await counts(web, payments.port);
-  let peak = before.rss;
-  const watching = { isOn: true };
-  const watch = (async () => {
-    while (watching.isOn) {
-      peak = Math.max(peak, (await counts(web, payments.port)).rss);
-      await sleep(100);
-    }
-  })();
-  for (const kind of ['client', 'server', 'bidi']) {
-    const { code, bytes, details } = await call(kind, bodyBytes);
-    check(
-      code === 0 && bytes === bodyBytes,
-      `grpcio ${kind}: status ${code} ${details ?? ''}, ${bytes} bytes`,
-    );
-  }
-  watching.isOn = false;
-  await watch;
-  const grown = (peak - before.rss) / 1_048_576;
-  check(grown < 200, `gRPC: memory grew by ${grown.toFixed(0)} MiB`);
-  const big = await call('unary', 5 * 1024 * 1024);
-  check(big.code === 8, `an oversized message got status ${big.code}`);
-  await call('cancel', bodyBytes);
-  await until(
-    'the gRPC handler hears of it',
-    10_000,
-    async () => (await counts(web, payments.port)).aborted > before.aborted,
-  );
-  return `${Math.max(0, grown).toFixed(0)} MiB`;
-}
 
 const allow = (name: string): string => `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -2,9 +2,10 @@ import { judgeChaos, printChaos, runChaos } from './chaos.js';
 import type { Line } from './context.js';
 import { Bench, Skip, stopDemo } from './harness.js';
 import { interop } from './line-interop.js';
+import { bigBodies, streamedBodies } from './lines-bodies.js';
+import { boundedRetries } from './lines-budget.js';
 import { queuedCalls, relayedHeaders, travellingDeadline } from './lines-hops.js';
 import {
-  bigBodies,
   changedPolicy,
   environmentAlone,
   onePort,
@@ -16,14 +17,7 @@ import {
   whoMay,
 } from './lines-http.js';
 import { ownNames, rotation, versionsAndSessions, wrongCertificates } from './lines-tls.js';
-import {
-  bigFailures,
-  boundedRetries,
-  fastFailure,
-  killedReplica,
-  longStreams,
-  streamedBodies,
-} from './lines-traffic.js';
+import { bigFailures, fastFailure, killedReplica, longStreams } from './lines-traffic.js';
 import { prepare } from './prepare.js';
 
 const chaosSeconds = Number(process.env['CHAOS_SECONDS'] ?? 60);
