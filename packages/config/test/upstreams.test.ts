@@ -211,6 +211,41 @@ describe('upstreams', () => {
     expect(fault({ [variable]: 'h:1' }).message).toBe(`${variable} must be written ${written}`);
   });
 
+  it.each([
+    ['spiffe://dev.local/ns/x/sa/y', 'is an identity'],
+    ['web,spiffe://dev.local/ns/x/sa/y', 'is an identity'],
+    ['web', 'has no port'],
+    ['shop/web', 'has no port'],
+  ])('suggests the suffix for one that is near to it, with the value %s', (value, why) => {
+    for (const word of ['IDENTTY', 'IDENTIY', 'INDENTITY', 'IDENTITYS'])
+      expect(
+        fault({ INMESH_UPSTREAM_ORDERS: 'h:1', [`INMESH_UPSTREAM_ORDERS_${word}`]: value }).message,
+      ).toBe(
+        `INMESH_UPSTREAM_ORDERS_${word} is for endpoints, and "${value}" ${why}; did you mean INMESH_UPSTREAM_ORDERS_IDENTITY?`,
+      );
+  });
+
+  it('takes endpoints at their word, whatever the name ends in', () => {
+    const { upstreams } = resolve({
+      INMESH_UPSTREAM_BILLING_ENTITY: 'h:1',
+      INMESH_UPSTREAM_MY_IDENTIFY: 'dnssrv+_http._tcp.h',
+    }).values;
+    expect([...upstreams.keys()]).toEqual(['billing-entity', 'my-identify']);
+  });
+
+  it('says where an identity is to stand', () => {
+    const id = 'spiffe://dev.local/ns/x/sa/y';
+    for (const variable of ['INMESH_UPSTREAM_ORDERS', 'INMESH_UPSTREAM_ORDERS_ID', 'INMESH_UPSTREAM_IDENTTY'])
+      expect(fault({ [variable]: id }).message).toBe(
+        `${variable} is for endpoints, and "${id}" is an identity; INMESH_UPSTREAM_<NAME>_IDENTITY names the identity of <NAME>`,
+      );
+    for (const variable of ['INMESH_UPSTREAM_IDENTITY', 'INMESH_UPSTREAM__IDENTITY'])
+      for (const value of [id, 'h:1'])
+        expect(fault({ [variable]: value }).message).toBe(
+          `${variable} names no upstream; it is written INMESH_UPSTREAM_<NAME>_IDENTITY, and a service named "identity" stands in code: upstreams: { "identity": "host:port" }`,
+        );
+  });
+
   it('takes a name with our own namespace for the short one', () => {
     const inEnv = resolve({ INMESH_UPSTREAM_ORDERS__DEFAULT: 'h:1' });
     expect([...inEnv.values.upstreams.keys()]).toEqual(['orders']);
