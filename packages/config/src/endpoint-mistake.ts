@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { show } from './problems.js';
 
-const schemeForm = /^[A-Za-z][A-Za-z0-9.-]*:\/\/+/;
+const schemeForm = /^(?:dns\+|dnssrv\+)?([A-Za-z][A-Za-z0-9.-]*:\/\/+)/;
 const prefixForm = /^([A-Za-z]+\+)/;
 
 /** What is wrong with what follows `dnssrv+`. */
@@ -30,6 +30,7 @@ function addressMistake(address: string): string {
   if (bracketed !== undefined) return bracketMistake(bracketed, rest);
   const colon = address.lastIndexOf(':');
   if (colon === -1) return 'has no port';
+  if (colon === 0) return 'has no host before ":"';
   const host = address.slice(0, colon);
   if (isIP(address) === 6 || isIP(host) === 6)
     return 'has an IPv6 address without brackets: write [address]:port';
@@ -40,7 +41,7 @@ function addressMistake(address: string): string {
 
 /** What is wrong with text that is no endpoint, as far as it can be told. To follow the text itself. */
 export function endpointMistake(item: string): string {
-  const scheme = schemeForm.exec(item)?.[0];
+  const scheme = schemeForm.exec(item)?.[1];
   if (scheme !== undefined) return `has a scheme: leave out "${scheme}"`;
   const separator = (/;/.exec(item) ?? /\s/.exec(item))?.[0];
   if (separator !== undefined) return `has ${show(separator)} in it: endpoints are separated by ","`;
