@@ -47,8 +47,14 @@ function writtenInCode(name: string, endpoints: string): string {
 }
 
 function checkIdentityVariable(variable: string, value: string, problems: string[]): boolean {
-  if (value.includes('://') || !/:\d{1,5}(?:,|$)/.test(value)) return true;
   const base = variable.slice(0, -suffix.length);
+  if (value.includes('://') || !/:\d{1,5}(?:,|$)/.test(value)) {
+    if (!base.endsWith('_')) return true;
+    problems.push(
+      `${variable} has more than one "_" before IDENTITY; did you mean ${base.replace(/_+$/, '')}${suffix}?`,
+    );
+    return false;
+  }
   // With the suffix twice, a service is meant whose name has it once.
   const name = nameOf(base.endsWith(suffix) ? base : variable);
   problems.push(
@@ -73,7 +79,7 @@ function checkForm(variable: string, problems: string[]): boolean {
 
 /** Whether a variable's last word is meant to be the suffix: it is near to it, or it holds an identity. */
 function checkSuffix(variable: string, value: string, problems: string[]): boolean {
-  const [, base, word = ''] = /^(.+)_([^_]+)$/.exec(variable.slice(prefix.length)) ?? [];
+  const [, base, word = ''] = /^(.+?)_+([^_]+)_*$/.exec(variable.slice(prefix.length)) ?? [];
   const isNear = base !== undefined && nearest(word, [suffix.slice(1)]) !== undefined;
   const isId = /(?:^|,)\s*spiffe:\/\//.test(value);
   // A service may well be named "billing-entity": what has a port is taken at its word.

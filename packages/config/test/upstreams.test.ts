@@ -222,11 +222,20 @@ describe('upstreams', () => {
     ['web', 'has no port'],
     ['shop/web', 'has no port'],
   ])('suggests the suffix for one that is near to it, with the value %s', (value, why) => {
-    for (const word of ['IDENTTY', 'IDENTIY', 'INDENTITY', 'IDENTITYS'])
+    for (const word of ['IDENTTY', 'IDENTIY', 'INDENTITY', 'IDENTITYS', 'IDENTITY_', '_IDENTTY'])
       expect(
         fault({ INMESH_UPSTREAM_ORDERS: 'h:1', [`INMESH_UPSTREAM_ORDERS_${word}`]: value }).message,
       ).toBe(
         `INMESH_UPSTREAM_ORDERS_${word} is for endpoints, and "${value}" ${why}; did you mean INMESH_UPSTREAM_ORDERS_IDENTITY?`,
+      );
+  });
+
+  it.each(['web', 'spiffe://dev.local/ns/x/sa/y'])('suggests one "_" before the suffix, with %s', (value) => {
+    for (const more of ['_', '__'])
+      expect(
+        fault({ INMESH_UPSTREAM_ORDERS: 'h:1', [`INMESH_UPSTREAM_ORDERS_${more}IDENTITY`]: value }).message,
+      ).toBe(
+        `INMESH_UPSTREAM_ORDERS_${more}IDENTITY has more than one "_" before IDENTITY; did you mean INMESH_UPSTREAM_ORDERS_IDENTITY?`,
       );
   });
 
