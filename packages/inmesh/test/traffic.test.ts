@@ -161,6 +161,15 @@ describe('rules', () => {
       'perTryTimeout is 20000 ms, timeout is 15000 ms by default; an attempt must not have longer than the call',
       'perTryTimeout is 20000 ms, INMESH_DEADLINE is 1000 ms; an attempt must not have longer than the call',
     ]);
+    expect(
+      await fault(
+        { upstreams: { a: { endpoints: '10.0.0.1:1', calls: { retry: { perTryTimeoutMs: 30_000 } } } } },
+        { INMESH_TIMEOUT: '10s', INMESH_DEADLINE: '20s' },
+      ),
+    ).toEqual([
+      'upstreams.a.calls: retry.perTryTimeoutMs is 30000, headTimeoutMs is 10000 (INMESH_TIMEOUT); an attempt must not have longer than the call',
+      'upstreams.a.calls: retry.perTryTimeoutMs is 30000, timeoutMs is 20000 (INMESH_DEADLINE); an attempt must not have longer than the call',
+    ]);
     await build({ upstreams: { a: '10.0.0.1:1' } }, { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_TIMEOUT: '0' });
   });
 
