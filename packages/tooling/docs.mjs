@@ -14,7 +14,7 @@ const problems = [];
 const header = '<!-- Made of the code by `npm run docs`; do not edit. -->\n\n';
 
 const pages = {
-  'docs/reference/configuration.md': `# Configuration\n\n${header}Code wins over the environment, the environment over defaults. An unknown \`INMESH_*\` variable is an error, except\nthose that Kubernetes injects for a Service. Durations are written \`250ms\`, \`2s\`, \`1m\`, \`1h\`; in code also as\nmilliseconds. An empty variable counts as unset, except where it guards something: then it is an error.\n\`inmesh config show\` prints each value and where it came from.\n\n${renderSettingsMarkdown()}`,
+  'docs/reference/configuration.md': `# Configuration\n\n${header}Code wins over the environment, the environment over defaults. An unknown \`INMESH_*\` variable is an error, except\nthose that Kubernetes injects for a Service. Durations are written \`250ms\`, \`2s\`, \`1m\`, \`1h\`; in code also as\nmilliseconds. An empty variable counts as unset, except where it guards something: then it is an error.\nSo is an empty item of a list, such as \`a,,b\`: it is what a variable that is not set leaves behind.\n\`inmesh config show\` prints each value and where it came from.\n\n${renderSettingsMarkdown()}`,
   'docs/reference/errors.md': `# Errors\n\n${header}Every error is a \`MeshError\`: match on \`code\`, never on the message. \`reached\` says whether the call got to a\nhandler (\`no\`, \`refused\`: provably not, \`maybe\`), \`retry\` what a caller may do.\n\n| Code | Status | Reached | Retry | What happened | What to do |\n|---|---|---|---|---|---|\n${Object.entries(
     errorSpecs,
   )

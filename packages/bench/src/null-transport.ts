@@ -22,6 +22,7 @@ import {
   outboundDeadlineMs,
   type RoutedRequest,
   Router,
+  type Tried,
 } from '@inmesh/resilience';
 
 function reply(httpStatus: number): DriverReply {
@@ -35,7 +36,7 @@ class NullAttempt implements Attempt {
   readonly endpoint: EndpointState;
   startMs = 0;
   hasHead = false;
-  before: Attempt | undefined = undefined;
+  before: Tried | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly #call: NullCall;

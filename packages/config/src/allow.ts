@@ -1,6 +1,7 @@
 import { type AuthorizationPolicy, MeshError, type Origin, parseSpiffeId } from '@inmesh/core';
 import type { OwnScope } from './cluster-names.js';
 import { dnsLabel } from './kinds.js';
+import { listItems } from './list-items.js';
 import { messageOf, show } from './problems.js';
 
 const scheme = 'spiffe://';
@@ -28,6 +29,17 @@ function principalOf(item: string, own: OwnScope): string {
   return `${own.trustDomain}/ns/${namespace}/sa/${account}`;
 }
 
+/** @throws MeshError */
+function namesOf(text: string, source: string): readonly string[] {
+  if (text.trim() === '')
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source} is empty; name who is allowed, or unset it`);
+  try {
+    return listItems(text, 'names nobody; name who is allowed, or unset it');
+  } catch (error) {
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source}: ${messageOf(error)}`);
+  }
+}
+
 /**
  * The ALLOW policy that `INMESH_ALLOW` stands for.
  *
@@ -36,15 +48,9 @@ function principalOf(item: string, own: OwnScope): string {
  */
 export function parseAllow(text: string, own: OwnScope, source = 'INMESH_ALLOW'): AuthorizationPolicy {
   const origin: Origin = Object.freeze({ source, line: 0, column: 0 });
-  const names = text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-  if (names.length === 0)
-    throw new MeshError('INMESH_ERR_CONFIG_INVALID', `${source} is empty; name who is allowed, or unset it`);
   const principals: string[] = [];
   const problems: string[] = [];
-  for (const item of names) {
+  for (const item of namesOf(text, source)) {
     try {
       principals.push(principalOf(item, own));
     } catch (error) {

@@ -1,5 +1,6 @@
 import { parseSpiffeId, type SpiffeId } from '@inmesh/core';
 import { dnsLabel } from './kinds.js';
+import { listItems } from './list-items.js';
 
 /** What identities and names are completed with. */
 export interface OwnScope {
@@ -7,13 +8,6 @@ export interface OwnScope {
   readonly namespace: string;
   /** Own trust domain. */
   readonly trustDomain: string;
-}
-
-function items(text: string): readonly string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
 }
 
 /** Reads `spiffe://…`, `account` or `namespace/account`. @throws Error */
@@ -28,9 +22,7 @@ function parseIdentity(text: string, own: OwnScope): SpiffeId {
 
 /** Reads identities separated by commas. @throws Error */
 export function parseIdentities(text: string, own: OwnScope): readonly SpiffeId[] {
-  const identities = items(text).map((item) => parseIdentity(item, own));
-  if (identities.length === 0) throw new Error('names no identity');
-  return Object.freeze(identities);
+  return Object.freeze(listItems(text, 'names no identity').map((item) => parseIdentity(item, own)));
 }
 
 /** Checks `orders` or `orders.billing`. @throws Error */

@@ -1,5 +1,7 @@
 import { isIP } from 'node:net';
 import type { Endpoint } from '@inmesh/core';
+import { endpointMistake } from './endpoint-mistake.js';
+import { listItems } from './list-items.js';
 import { show } from './problems.js';
 import { type Check, listOf, objectOf, text, value } from './shape.js';
 import { localityForm } from './traffic-kinds.js';
@@ -64,21 +66,19 @@ function parseItem(item: string): EndpointSpec | undefined {
   return isFine ? specOf({ host, port }) : undefined;
 }
 
-/** Reads `host:port,dnssrv+_http._tcp.name,…`. @throws Error naming every item that is none */
+/** Reads `host:port,dnssrv+_http._tcp.name,…`. @throws Error naming every item that is none, and its mistake */
 export function parseEndpoints(given: string): readonly EndpointSpec[] {
   const specs: EndpointSpec[] = [];
   const wrong: string[] = [];
-  for (const item of given.split(',').map((one) => one.trim())) {
-    if (item === '') continue;
+  for (const item of listItems(given, 'names no endpoint')) {
     const spec = parseItem(item);
-    if (spec === undefined) wrong.push(show(item));
+    if (spec === undefined) wrong.push(`${show(item)} ${endpointMistake(item)}`);
     else specs.push(spec);
   }
   if (wrong.length > 0)
     throw new Error(
-      `${wrong.join(', ')} ${wrong.length === 1 ? 'is' : 'are'} neither host:port nor dnssrv+_service._proto.name`,
+      `${wrong.join('; ')}; ${wrong.length === 1 ? 'it is' : 'they are'} neither host:port nor dnssrv+_service._proto.name`,
     );
-  if (specs.length === 0) throw new Error('names no endpoint');
   return Object.freeze(specs);
 }
 

@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '@inmesh/core';
+import { listItems } from './list-items.js';
 import { isPlainObject } from './shape.js';
 
 /** How the values of a setting are written and checked. */
@@ -62,15 +63,31 @@ function printDuration(ms: number): string {
   return `${ms / (unitMs[unit] ?? 1)}${unit}`;
 }
 
-/** `250ms`, `2s`, `1m`, `1h`; a number of milliseconds in code. */
-export function duration(minMs: number, maxMs: number): Kind<number> {
+const durationForm = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?$/;
+
+/**
+ * `250ms`, `2s`, `1m`, `1h`; a number of milliseconds in code.
+ *
+ * @param also - What else is allowed, at the end of errors.
+ */
+export function duration(minMs: number, maxMs: number, also = ''): Kind<number> {
+  const isWithin = (ms: number): boolean => ms >= minMs && ms <= maxMs;
   const bound = (ms: number): number =>
-    ms >= minMs && ms <= maxMs ? ms : fail(`must be from ${printDuration(minMs)} to ${printDuration(maxMs)}`);
+    isWithin(ms) ? ms : fail(`must be from ${printDuration(minMs)} to ${printDuration(maxMs)}${also}`);
+  /** With the units that are meant most often, as far as they are allowed. */
+  const withUnit = (digits: string): string => {
+    const meant = ['s', 'ms'].filter((unit) => isWithin(Number(digits) * (unitMs[unit] ?? 1)));
+    return meant.length === 0
+      ? ''
+      : `; did you mean ${meant.map((unit) => `${digits}${unit}`).join(' or ')}?`;
+  };
   const parse = (text: string): number => {
-    const [, digits, unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text) ?? [];
-    return digits === undefined
-      ? fail('must be a duration such as 250ms, 2s, 1m or 1h')
-      : bound(Math.round(Number(digits) * (unitMs[unit] ?? 1)));
+    const [, digits, unit] = durationForm.exec(text) ?? [];
+    if (digits === undefined || unit === undefined)
+      fail(
+        `must be a duration such as 250ms, 2s, 1m or 1h${also}${digits === undefined ? '' : withUnit(digits)}`,
+      );
+    return bound(Math.round(Number(digits) * (unitMs[unit] ?? 1)));
   };
   return {
     name: `duration, ${printDuration(minMs)} to ${printDuration(maxMs)}`,
@@ -80,7 +97,7 @@ export function duration(minMs: number, maxMs: number): Kind<number> {
         ? bound(value)
         : typeof value === 'string'
           ? parse(value)
-          : fail('must be a duration'),
+          : fail(`must be a duration${also}`),
     print: printDuration,
   };
 }
@@ -127,7 +144,7 @@ export const labelsKind: Kind<Readonly<Record<string, string>>> = {
   name: '`key=value,…`',
   parse: (text) =>
     checkLabels(
-      text.split(',').map((pair) => {
+      listItems(text, 'names no label').map((pair) => {
         const equals = pair.indexOf('=');
         return equals === -1
           ? fail(`"${pair}" is not key=value`)
@@ -155,7 +172,7 @@ function checkPaths(paths: readonly unknown[]): readonly string[] {
 /** `/livez,/readyz`. */
 export const pathsKind: Kind<readonly string[]> = {
   name: '`/path,…`',
-  parse: (text) => checkPaths(text.split(',').map((path) => path.trim())),
+  parse: (text) => checkPaths(listItems(text, 'names no path')),
   check: (value) => (Array.isArray(value) ? checkPaths(value) : fail('must be an array of paths')),
   print: (value) => value.join(','),
 };

@@ -14,8 +14,8 @@ export interface SpecialVariable {
 export const specialVariables: readonly SpecialVariable[] = Object.freeze([
   {
     variable: 'INMESH_UPSTREAM_<NAME>',
-    kind: '`host:port`, `dnssrv+_service._proto.name`; separated by commas',
-    text: 'Endpoints of the service NAME: addresses, names, which are looked up again and again, and names with SRV records; `_` stands for `-`, `__` separates a namespace: `INMESH_UPSTREAM_ORDER_DB__BILLING` is `order-db.billing`. Our own namespace may be left out.',
+    kind: '`host:port`, `dns+host:port`, `dnssrv+_service._proto.name`; separated by commas',
+    text: 'Endpoints of the service NAME: addresses, names, which are looked up again and again, and names with SRV records; `dns+` says that a name is looked up, which it is without it, too; an IPv6 address stands in brackets: `[::1]:80`; `_` stands for `-`, `__` separates a namespace: `INMESH_UPSTREAM_ORDER_DB__BILLING` is `order-db.billing`. Our own namespace may be left out.',
   },
   {
     variable: 'INMESH_UPSTREAM_<NAME>_IDENTITY',

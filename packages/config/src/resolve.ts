@@ -109,6 +109,12 @@ class Resolver {
     return undefined;
   }
 
+  #hintFor(name: string): string {
+    // The name of the upstream is missing, which is too far from any that there is.
+    if (/^INMESH_UPSTREAMS?_?$/.test(name)) return '; an upstream is named: INMESH_UPSTREAM_<NAME>=host:port';
+    return didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)]);
+  }
+
   /** An unknown name is an error: a misspelt guard that is ignored guards nothing. */
   #checkNames(): void {
     for (const [name, value] of Object.entries(this.#sources.env)) {
@@ -117,9 +123,7 @@ class Resolver {
       // Those are read, and refused, where upstreams are.
       if (/^INMESH_UPSTREAM_./.test(name)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
-      this.#problem(
-        `there is no variable ${name}${didYouMean(name, [...this.#known, ...specialVariables.map((one) => one.variable)])}`,
-      );
+      this.#problem(`there is no variable ${name}${this.#hintFor(name)}`);
     }
     const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow'];
     const { code = {}, otherOptions = [] } = this.#sources;
@@ -178,9 +182,15 @@ class Resolver {
     const given = names.filter((name) => this.#values.get(name) !== undefined);
     const identity = this.#values.get('identity');
     const variables = 'INMESH_CERT_FILE, INMESH_KEY_FILE and INMESH_CA_FILE';
-    if (given.length > 0 && given.length < 3)
-      this.#problem(`${variables} belong together; ${given.join(' and ')} alone say nothing`);
-    else if (identity === 'files' && given.length === 0)
+    if (given.length > 0 && given.length < 3) {
+      const from = given.map((name) => {
+        const source = this.provenance.get(name) ?? 'code';
+        return source === 'code' ? `option ${name}` : source;
+      });
+      this.#problem(
+        `${variables} belong together; ${from.join(' and ')} alone ${given.length === 1 ? 'says' : 'say'} nothing`,
+      );
+    } else if (identity === 'files' && given.length === 0)
       this.#problem(`INMESH_IDENTITY=files needs ${variables}`);
     else if (identity === 'dev' && given.length > 0)
       this.#problem(`INMESH_IDENTITY=dev does not read ${variables}; unset them or INMESH_IDENTITY`);

@@ -6,7 +6,8 @@ import {
   parseIdentities,
 } from './cluster-names.js';
 import { isServiceVariable } from './kubernetes.js';
-import { messageOf } from './problems.js';
+import { nearest } from './nearest.js';
+import { messageOf, show } from './problems.js';
 import { isPlainObject, noObject } from './shape.js';
 import { readUpstreamEndpoints, type Upstream, type UpstreamInput, upstreamInput } from './upstream.js';
 
@@ -46,8 +47,14 @@ function writtenInCode(name: string, endpoints: string): string {
 }
 
 function checkIdentityVariable(variable: string, value: string, problems: string[]): boolean {
-  if (value.includes('://') || !/:\d{1,5}(?:,|$)/.test(value)) return true;
   const base = variable.slice(0, -suffix.length);
+  if (value.includes('://') || !/:\d{1,5}(?:,|$)/.test(value)) {
+    if (!base.endsWith('_')) return true;
+    problems.push(
+      `${variable} has more than one "_" before IDENTITY; did you mean ${base.replace(/_+$/, '')}${suffix}?`,
+    );
+    return false;
+  }
   // With the suffix twice, a service is meant whose name has it once.
   const name = nameOf(base.endsWith(suffix) ? base : variable);
   problems.push(
@@ -70,6 +77,22 @@ function checkForm(variable: string, problems: string[]): boolean {
   return false;
 }
 
+/** Whether a variable's last word is meant to be the suffix: it is near to it, or it holds an identity. */
+function checkSuffix(variable: string, value: string, problems: string[]): boolean {
+  const [, base, word = ''] = /^(.+?)_+([^_]+)_*$/.exec(variable.slice(prefix.length)) ?? [];
+  const isNear = base !== undefined && nearest(word, [suffix.slice(1)]) !== undefined;
+  const isId = /(?:^|,)\s*spiffe:\/\//.test(value);
+  // A service may well be named "billing-entity": what has a port is taken at its word.
+  if (!isId && (!isNear || value.includes(':') || value.startsWith('dnssrv+'))) return true;
+  const meant = isNear
+    ? `did you mean ${prefix}${base}${suffix}?`
+    : `${prefix}<NAME>${suffix} names the identity of <NAME>`;
+  problems.push(
+    `${variable} is for endpoints, and ${show(value)} ${isId ? 'is an identity' : 'has no port'}; ${meant}`,
+  );
+  return false;
+}
+
 function checkVariable(variable: string, value: string, problems: string[]): boolean {
   if (!checkForm(variable, problems)) return false;
   if (value.trim() === '') {
@@ -77,7 +100,14 @@ function checkVariable(variable: string, value: string, problems: string[]): boo
     problems.push(`${variable} is empty; give it a value or unset it`);
     return false;
   }
-  return !variable.endsWith(suffix) || checkIdentityVariable(variable, value, problems);
+  if (/^INMESH_UPSTREAM_+IDENTITY$/.test(variable)) {
+    problems.push(
+      `${variable} names no upstream; it is written ${prefix}<NAME>${suffix}, and a service named "identity" stands in code: upstreams: { "identity": "host:port" }`,
+    );
+    return false;
+  }
+  const check = variable.endsWith(suffix) ? checkIdentityVariable : checkSuffix;
+  return check(variable, value, problems);
 }
 
 function readVariables({ env, own, problems }: UpstreamSources): ReadonlyMap<string, Variables> {

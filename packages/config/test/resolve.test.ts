@@ -51,6 +51,50 @@ describe('configuration', () => {
     );
   });
 
+  it.each(['INMESH_UPSTREAM', 'INMESH_UPSTREAM_', 'INMESH_UPSTREAMS', 'INMESH_UPSTREAMS_'])(
+    'says how an upstream is named, for %s',
+    (name) => {
+      expect(fault({ [name]: 'h:1' })).toMatchObject({
+        code: 'INMESH_ERR_CONFIG_UNKNOWN',
+        message: `there is no variable ${name}; an upstream is named: INMESH_UPSTREAM_<NAME>=host:port`,
+      });
+    },
+  );
+
+  it.each([
+    ['INMESH_UPSTREAM_X', 'h:1,,h:2', 'item 2 of 3 is empty'],
+    ['INMESH_UPSTREAM_X', 'h:1,', 'item 2 of 2 is empty'],
+    ['INMESH_UPSTREAM_X', ',h:1', 'item 1 of 2 is empty'],
+    ['INMESH_ALLOW', 'web, ,cart', 'item 2 of 3 is empty'],
+    ['INMESH_ALLOW', 'web,', 'item 2 of 2 is empty'],
+    ['INMESH_ALLOW', ',', 'names nobody'],
+    ['INMESH_LABELS', 'a=b,', 'item 2 of 2 is empty'],
+    ['INMESH_LABELS', ' ', 'names no label'],
+    ['INMESH_PROBE_PATHS', '/a,,/b', 'item 2 of 3 is empty'],
+    ['INMESH_PROBE_PATHS', ',', 'names no path'],
+    ['INMESH_RETRY_ON', 'reset,', 'item 2 of 2 is empty'],
+    ['INMESH_RETRY_ON', ' ', 'names no condition'],
+  ])('refuses %s="%s": an empty item of a list is a variable that was not set', (variable, text, message) => {
+    const error = fault({ [variable]: text });
+    expect(error.code).toBe('INMESH_ERR_CONFIG_INVALID');
+    expect(error.message).toContain(variable);
+    expect(error.message).toContain(`: ${message}`);
+  });
+
+  it('refuses empty items of identities, and of lists in code', () => {
+    expect(fault({ INMESH_UPSTREAM_X: 'h:1', INMESH_UPSTREAM_X_IDENTITY: 'a,' }).message).toBe(
+      'INMESH_UPSTREAM_X_IDENTITY: item 2 of 2 is empty; name what is missing, or leave out the comma at the end',
+    );
+    expect(fault({ INMESH_UPSTREAM_X: 'h:1', INMESH_UPSTREAM_X_IDENTITY: ',' }).message).toContain(
+      'names no identity',
+    );
+    expect(fault({}, { allow: 'web,,cart' }).message).toBe(
+      'option allow: item 2 of 3 is empty; name what is missing, or leave out its comma',
+    );
+    expect(fault({}, { upstreams: { x: 'h:1,' } }).message).toContain('item 2 of 2 is empty');
+    expect(fault({}, { retryOn: 'reset,' }).message).toContain('item 2 of 2 is empty');
+  });
+
   it('names every problem at once', () => {
     const { message } = fault({
       INMESH_MTLS: 'yes',
@@ -149,7 +193,12 @@ describe('configuration', () => {
   });
 
   it('wants the three identity files together', () => {
-    expect(fault({ INMESH_CERT_FILE: 'a' }).message).toContain('belong together');
+    expect(fault({ INMESH_CERT_FILE: 'a' }).message).toContain(
+      'belong together; INMESH_CERT_FILE alone says nothing',
+    );
+    expect(fault({ INMESH_CERT_FILE: 'a' }, { keyFile: 'b' }).message).toContain(
+      'INMESH_CERT_FILE and option keyFile alone say nothing',
+    );
     expect(fault({ INMESH_IDENTITY: 'files' }).message).toContain('needs');
     expect(
       fault({ INMESH_IDENTITY: 'dev', INMESH_CERT_FILE: 'a', INMESH_KEY_FILE: 'b', INMESH_CA_FILE: 'c' })

@@ -83,12 +83,50 @@ describe('settings of outbound calls', () => {
 
   it.each([
     ['INMESH_TIMEOUT', '15', 'must be a duration such as 250ms, 2s, 1m or 1h, or 0 for none'],
+    [
+      'INMESH_TIMEOUT',
+      '5',
+      'must be a duration such as 250ms, 2s, 1m or 1h, or 0 for none; did you mean 5s or 5ms?',
+    ],
+    [
+      'INMESH_DEADLINE',
+      '1.5',
+      'must be a duration such as 250ms, 2s, 1m or 1h, or 0 for none; did you mean 1.5s or 1.5ms?',
+    ],
+    [
+      'INMESH_PER_TRY_TIMEOUT',
+      '5000',
+      'must be a duration such as 250ms, 2s, 1m or 1h, or 0 for none; did you mean 5000ms?',
+    ],
+    [
+      'INMESH_STARTUP_TIMEOUT',
+      '30',
+      'must be a duration such as 250ms, 2s, 1m or 1h; did you mean 30s or 30ms?',
+    ],
+    ['INMESH_DNS_INTERVAL', '5', 'must be a duration such as 250ms, 2s, 1m or 1h; did you mean 5s?'],
+    ['INMESH_CONNECT_TIMEOUT', '500', 'must be a duration such as 250ms, 2s, 1m or 1h; did you mean 500ms?'],
+    ['INMESH_DRAIN_DELAY', '0', 'must be a duration such as 250ms, 2s, 1m or 1h; did you mean 0s or 0ms?'],
     ['INMESH_TIMEOUT', '0.1ms', 'must be from 1ms to 24h, or 0 for none'],
     ['INMESH_DEADLINE', '-1s', 'must be a duration'],
     ['INMESH_DEADLINE', '25h', 'must be from 1ms to 24h, or 0 for none'],
     ['INMESH_RETRIES', '10', 'must be a whole number from 0 to 9'],
     ['INMESH_RETRIES', '1.5', 'must be a whole number from 0 to 9'],
-    ['INMESH_RETRY_ON', 'reset,conect-failure', '"conect-failure" is no retry condition; there are 5xx'],
+    [
+      'INMESH_RETRY_ON',
+      'reset,conect-failure',
+      '"conect-failure" is no retry condition; did you mean connect-failure?',
+    ],
+    ['INMESH_RETRY_ON', '5XX', '"5XX" is no retry condition; did you mean 5xx?'],
+    ['INMESH_RETRY_ON', '4xx', '"4xx" is no retry condition; did you mean retriable-4xx?'],
+    ['INMESH_RETRY_ON', 'sometimes', '"sometimes" is no retry condition; there are 5xx'],
+    ['INMESH_RETRY_ON', 'none', '"none" is no retry condition; to send nothing again, set INMESH_RETRIES=0'],
+    ['INMESH_RETRY_ON', 'Off', '"Off" is no retry condition; to send nothing again, set INMESH_RETRIES=0'],
+    [
+      'INMESH_RETRY_ON',
+      'false',
+      '"false" is no retry condition; to send nothing again, set INMESH_RETRIES=0',
+    ],
+    ['INMESH_RETRY_ON', '0', '"0" is no retry condition; to send nothing again, set INMESH_RETRIES=0'],
     ['INMESH_RETRY_ON', '100', '100 is no HTTP status from 200 to 599'],
     ['INMESH_BALANCER', 'maglev', 'must be one of peak-ewma, least-request, round-robin, random'],
     ['INMESH_CLUSTER_MAX_REQUESTS', '0', 'must be a whole number from 1 to 4294967295'],
@@ -96,6 +134,20 @@ describe('settings of outbound calls', () => {
     ['INMESH_DNS_INTERVAL', '0s', 'must be from 1s to 24h'],
   ])('refuse %s=%s with what is allowed', (variable, text, message) => {
     expect(fault({ [variable]: text }).message).toContain(`${variable}="${text}": ${message}`);
+  });
+
+  it('refuse the same in code, in the words of code', () => {
+    for (const retryOn of ['none', false, { conditions: ['none'], statusCodes: [] }])
+      expect(fault({}, { retryOn }).message).toContain('to send nothing again, set retries to 0');
+    expect(fault({}, { retryOn: { conditions: ['rest'], statusCodes: [] } }).message).toContain(
+      'did you mean reset?',
+    );
+    expect(fault({}, { timeout: '5' }).message).toContain('did you mean 5s or 5ms?');
+    const none = { conditions: [], statusCodes: [] };
+    expect([resolve({}, { retryOn: '' }).retryOn, resolve({}, { retryOn: none }).retryOn]).toEqual([
+      none,
+      none,
+    ]);
   });
 
   it.each([1n, Symbol('x'), () => {}, { a: 1n }, Number.NaN, [[]]])(

@@ -45,27 +45,57 @@ describe('upstreams', () => {
   });
 
   it.each([
-    'orders',
-    'h:0',
-    'h:65536',
-    'http://h:1',
-    '::1:80',
-    '[h]:1',
-    '[1.2.3.4]:1',
-    'a b:1',
-    '1.2.3:1',
-    '010.0.0.1:1',
-    '300.1.1.1:1',
-    'a..b:1',
-    `${'a'.repeat(64)}:1`,
-    'dnssrv+',
-    'dnssrv+h',
-    'dnssrv+_http._tcp.',
-    'dnssrv+_http._tcp.h:1',
-    'dnssrvnoa+_http._tcp.h',
-  ])('refuses the endpoint %s with its text and what is allowed', (value) => {
+    ['orders', 'has no port'],
+    ['h:', 'has no port after ":"'],
+    ['[::1]', 'has no port'],
+    ['[::1]:', 'has no port after ":"'],
+    ['h:0', 'has the port 0, which is not from 1 to 65535'],
+    ['h:65536', 'has the port 65536, which is not from 1 to 65535'],
+    ['h:1234567', 'has the port 1234567, which is not from 1 to 65535'],
+    ['[::1]:0', 'has the port 0, which is not from 1 to 65535'],
+    ['h:http', 'has the port "http", which is not a number'],
+    ['http://h:1', 'has a scheme: leave out "http://"'],
+    ['HTTPS://h', 'has a scheme: leave out "HTTPS://"'],
+    ['dns:///h:1', 'has a scheme: leave out "dns:///"'],
+    ['dns+http://h:1', 'has a scheme: leave out "http://"'],
+    ['dnssrv+https://_http._tcp.h', 'has a scheme: leave out "https://"'],
+    [':80', 'has no host before ":"'],
+    ['dns+:80', 'has no host before ":"'],
+    [':', 'has no host before ":"'],
+    ['h:1/v1', 'has a path: leave out "/v1"'],
+    ['::1', 'has an IPv6 address without brackets: write [address]:port'],
+    ['::1:80', 'has an IPv6 address without brackets: write [address]:port'],
+    ['2001:db8:0:0:0:0:0:1:80', 'has an IPv6 address without brackets: write [address]:port'],
+    ['dns+::1:80', 'has an IPv6 address without brackets: write [address]:port'],
+    ['[h]:1', 'has brackets, which are for IPv6 addresses'],
+    ['[1.2.3.4]:1', 'has brackets, which are for IPv6 addresses'],
+    ['h:1;i:2', 'has ";" in it: endpoints are separated by ","'],
+    ['h:1 ; i:2', 'has ";" in it: endpoints are separated by ","'],
+    ['h:1 i:2', 'has " " in it: endpoints are separated by ","'],
+    ['a b:1', 'has " " in it: endpoints are separated by ","'],
+    ['1.2.3:1', 'has the host "1.2.3", which is neither an IP address nor a DNS name'],
+    ['010.0.0.1:1', 'has the host "010.0.0.1", which is neither an IP address nor a DNS name'],
+    ['300.1.1.1:1', 'has the host "300.1.1.1", which is neither an IP address nor a DNS name'],
+    ['a..b:1', 'has the host "a..b", which is neither an IP address nor a DNS name'],
+    [
+      `${'a'.repeat(64)}:1`,
+      `has the host "${'a'.repeat(64)}", which is neither an IP address nor a DNS name`,
+    ],
+    ['dns+h', 'has no port'],
+    ['dnssrv+', 'has no _service._proto.name after dnssrv+'],
+    ['dnssrv+h', 'has no _service._proto.name after dnssrv+'],
+    ['dnssrv+_http._tcp.', 'has no _service._proto.name after dnssrv+'],
+    ['dnssrv+_http._tcp.h:1', 'has a port: leave out ":1", SRV records say it'],
+    ['dnssrvnoa+_http._tcp.h', 'begins with "dnssrvnoa+": there are dns+ and dnssrv+'],
+  ])('refuses the endpoint %s with its text, its mistake and what is allowed', (value, mistake) => {
     expect(fault({ INMESH_UPSTREAM_X: value }).message).toBe(
-      `INMESH_UPSTREAM_X: "${value}" is neither host:port nor dnssrv+_service._proto.name`,
+      `INMESH_UPSTREAM_X: "${value}" ${mistake}; it is neither host:port nor dnssrv+_service._proto.name`,
+    );
+  });
+
+  it('names the mistake of every endpoint that is wrong', () => {
+    expect(fault({ INMESH_UPSTREAM_X: 'a,h:1,b:0' }).message).toBe(
+      'INMESH_UPSTREAM_X: "a" has no port; "b:0" has the port 0, which is not from 1 to 65535; they are neither host:port nor dnssrv+_service._proto.name',
     );
   });
 
@@ -157,7 +187,7 @@ describe('upstreams', () => {
       'upstreams.x.calls.retry.backoff is 5; it must be an object',
       'upstreams.x.calls has no "timeout"; did you mean timeoutMs?',
       'upstreams.x has no "rule"; did you mean rules?',
-      'INMESH_UPSTREAM_Y: "nonsense" is neither host:port nor dnssrv+_service._proto.name',
+      'INMESH_UPSTREAM_Y: "nonsense" has no port; it is neither host:port nor dnssrv+_service._proto.name',
     ]);
   });
 
@@ -184,6 +214,50 @@ describe('upstreams', () => {
     ['INMESH_UPSTREAM_ORDER-DB.BILLING', 'INMESH_UPSTREAM_ORDER_DB__BILLING'],
   ])('refuses %s and says how it is written', (variable, written) => {
     expect(fault({ [variable]: 'h:1' }).message).toBe(`${variable} must be written ${written}`);
+  });
+
+  it.each([
+    ['spiffe://dev.local/ns/x/sa/y', 'is an identity'],
+    ['web,spiffe://dev.local/ns/x/sa/y', 'is an identity'],
+    ['web', 'has no port'],
+    ['shop/web', 'has no port'],
+  ])('suggests the suffix for one that is near to it, with the value %s', (value, why) => {
+    for (const word of ['IDENTTY', 'IDENTIY', 'INDENTITY', 'IDENTITYS', 'IDENTITY_', '_IDENTTY'])
+      expect(
+        fault({ INMESH_UPSTREAM_ORDERS: 'h:1', [`INMESH_UPSTREAM_ORDERS_${word}`]: value }).message,
+      ).toBe(
+        `INMESH_UPSTREAM_ORDERS_${word} is for endpoints, and "${value}" ${why}; did you mean INMESH_UPSTREAM_ORDERS_IDENTITY?`,
+      );
+  });
+
+  it.each(['web', 'spiffe://dev.local/ns/x/sa/y'])('suggests one "_" before the suffix, with %s', (value) => {
+    for (const more of ['_', '__'])
+      expect(
+        fault({ INMESH_UPSTREAM_ORDERS: 'h:1', [`INMESH_UPSTREAM_ORDERS_${more}IDENTITY`]: value }).message,
+      ).toBe(
+        `INMESH_UPSTREAM_ORDERS_${more}IDENTITY has more than one "_" before IDENTITY; did you mean INMESH_UPSTREAM_ORDERS_IDENTITY?`,
+      );
+  });
+
+  it('takes endpoints at their word, whatever the name ends in', () => {
+    const { upstreams } = resolve({
+      INMESH_UPSTREAM_BILLING_ENTITY: 'h:1',
+      INMESH_UPSTREAM_MY_IDENTIFY: 'dnssrv+_http._tcp.h',
+    }).values;
+    expect([...upstreams.keys()]).toEqual(['billing-entity', 'my-identify']);
+  });
+
+  it('says where an identity is to stand', () => {
+    const id = 'spiffe://dev.local/ns/x/sa/y';
+    for (const variable of ['INMESH_UPSTREAM_ORDERS', 'INMESH_UPSTREAM_ORDERS_ID', 'INMESH_UPSTREAM_IDENTTY'])
+      expect(fault({ [variable]: id }).message).toBe(
+        `${variable} is for endpoints, and "${id}" is an identity; INMESH_UPSTREAM_<NAME>_IDENTITY names the identity of <NAME>`,
+      );
+    for (const variable of ['INMESH_UPSTREAM_IDENTITY', 'INMESH_UPSTREAM__IDENTITY'])
+      for (const value of [id, 'h:1'])
+        expect(fault({ [variable]: value }).message).toBe(
+          `${variable} names no upstream; it is written INMESH_UPSTREAM_<NAME>_IDENTITY, and a service named "identity" stands in code: upstreams: { "identity": "host:port" }`,
+        );
   });
 
   it('takes a name with our own namespace for the short one', () => {

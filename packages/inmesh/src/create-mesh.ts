@@ -271,7 +271,7 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
   let policies: PolicyEngine | undefined;
   let traffic: Traffic | undefined;
   try {
-    traffic = await buildTraffic(values, { runtime, logger, balancers });
+    traffic = await buildTraffic(config, { runtime, logger, balancers });
     const wait = (watch: Watch<unknown>, what: string): Promise<void> =>
       waitAtStart(
         (signal) => watch.ready(signal),

@@ -1,7 +1,11 @@
 import {
   createCheckedEndpoints,
   type MeshConfig,
+  type Provenance,
+  type ResolvedConfig,
   type RouteInput,
+  type SettingKey,
+  settings,
   staticEndpoints,
   type Upstream,
 } from '@inmesh/config';
@@ -80,9 +84,33 @@ function clusterRulesOf(config: MeshConfig): ClusterRules {
   });
 }
 
+function variableOf(key: SettingKey): string {
+  return settings.find((one) => one.key === key)?.variable ?? key;
+}
+
 /** Takes what is wrong, all of it. */
 class Problems {
   readonly #found: string[] = [];
+  readonly #config: MeshConfig;
+  readonly #provenance: Provenance;
+
+  constructor(config: MeshConfig, provenance: Provenance) {
+    this.#config = config;
+    this.#provenance = provenance;
+  }
+
+  /** ` (INMESH_TIMEOUT)` where a bound is what that variable says; nothing where it is somebody else's. */
+  from(key: 'deadline' | 'perTryTimeout' | 'timeout', ms: number): string {
+    const source = this.#provenance.get(key);
+    return this.#config[key] === ms && source === variableOf(key) ? ` (${source})` : '';
+  }
+
+  /** The name of a setting as who set it knows it, and its value. @param like - Lends its way of naming to a default. */
+  setting(key: 'deadline' | 'perTryTimeout' | 'timeout', like: SettingKey = key): string {
+    const isDefault = this.#provenance.get(key) === 'default';
+    const isInCode = this.#provenance.get(isDefault ? like : key) === 'code';
+    return `${isInCode ? key : variableOf(key)} is ${this.#config[key]} ms${isDefault ? ' by default' : ''}`;
+  }
 
   /** Runs a check; what it throws is a problem. */
   try(where: string, check: () => void): void {
@@ -113,11 +141,15 @@ class Problems {
  */
 function checkTimes(rules: RouteRules, where: string, problems: Problems, base?: RouteRules): void {
   const { perTryTimeoutMs } = rules.retry;
-  for (const name of ['headTimeoutMs', 'timeoutMs'] as const) {
+  const attempt = `${perTryTimeoutMs}${problems.from('perTryTimeout', perTryTimeoutMs)}`;
+  for (const [name, key] of [
+    ['headTimeoutMs', 'timeout'],
+    ['timeoutMs', 'deadline'],
+  ] as const) {
     const isOfBase = base?.[name] === rules[name] && base.retry.perTryTimeoutMs === perTryTimeoutMs;
     if (isOfBase || rules[name] <= 0 || perTryTimeoutMs <= rules[name]) continue;
     problems.add(
-      `${where}: retry.perTryTimeoutMs is ${perTryTimeoutMs}, ${name} is ${rules[name]}; an attempt must not have longer than the call`,
+      `${where}: retry.perTryTimeoutMs is ${attempt}, ${name} is ${rules[name]}${problems.from(key, rules[name])}; an attempt must not have longer than the call`,
     );
   }
 }
@@ -130,11 +162,11 @@ function checkLocalityWeights({ localityWeights = {} }: ClusterRules, where: str
 }
 
 /** Settings in the words of settings. */
-function checkSettings({ timeout, deadline, perTryTimeout }: MeshConfig, problems: Problems): void {
-  for (const [name, ms] of Object.entries({ timeout, deadline }))
-    if (ms > 0 && perTryTimeout > ms)
+function checkSettings(config: MeshConfig, problems: Problems): void {
+  for (const key of ['timeout', 'deadline'] as const)
+    if (config[key] > 0 && config.perTryTimeout > config[key])
       problems.add(
-        `perTryTimeout is ${perTryTimeout} ms, ${name} is ${ms} ms; an attempt must not have longer than the call`,
+        `${problems.setting('perTryTimeout')}, ${problems.setting(key, 'perTryTimeout')}; an attempt must not have longer than the call`,
       );
 }
 
@@ -277,8 +309,11 @@ function plainEndpoints(
  *
  * @throws MeshError `INMESH_ERR_CONFIG_INVALID` naming every problem at once; nothing is open then.
  */
-export async function buildTraffic(config: MeshConfig, parts: TrafficParts): Promise<Traffic> {
-  const problems = new Problems();
+export async function buildTraffic(
+  { values: config, provenance }: ResolvedConfig,
+  parts: TrafficParts,
+): Promise<Traffic> {
+  const problems = new Problems(config, provenance);
   const routeRules = routeRulesOf(config);
   const clusterRules = clusterRulesOf(config);
   const plans = new Map<string, Plan>();

@@ -10,12 +10,12 @@ const build = (
   env: Record<string, string> = {},
   parts: Partial<TrafficParts> = {},
 ): Promise<Traffic> => {
-  const { values } = resolveConfig({
+  const config = resolveConfig({
     env: { INMESH_SERVICE_NAME: 'web', ...env },
     code,
     cwd: '/nonexistent',
   });
-  return buildTraffic(values, { runtime: createManualRuntime(), logger: silentLogger, ...parts });
+  return buildTraffic(config, { runtime: createManualRuntime(), logger: silentLogger, ...parts });
 };
 const fault = async (...args: Parameters<typeof build>): Promise<readonly string[]> => {
   try {
@@ -144,7 +144,7 @@ describe('rules', () => {
         { INMESH_PER_TRY_TIMEOUT: '100ms' },
       ),
     ).toEqual([
-      'upstreams.a.calls: retry.perTryTimeoutMs is 100, timeoutMs is 99; an attempt must not have longer than the call',
+      'upstreams.a.calls: retry.perTryTimeoutMs is 100 (INMESH_PER_TRY_TIMEOUT), timeoutMs is 99; an attempt must not have longer than the call',
       'upstreams.b.rules: the weights of localityWeights sum to 0: "eu/a" 0, "eu/b" 0; false turns them off',
       'routes.c[0].rules: retry.perTryTimeoutMs is 30000, headTimeoutMs is 15000; an attempt must not have longer than the call',
     ]);
@@ -154,8 +154,21 @@ describe('rules', () => {
         { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_DEADLINE: '1s' },
       ),
     ).toEqual([
-      'perTryTimeout is 20000 ms, timeout is 15000 ms; an attempt must not have longer than the call',
-      'perTryTimeout is 20000 ms, deadline is 1000 ms; an attempt must not have longer than the call',
+      'INMESH_PER_TRY_TIMEOUT is 20000 ms, INMESH_TIMEOUT is 15000 ms by default; an attempt must not have longer than the call',
+      'INMESH_PER_TRY_TIMEOUT is 20000 ms, INMESH_DEADLINE is 1000 ms; an attempt must not have longer than the call',
+    ]);
+    expect(await fault({ perTryTimeout: '20s' }, { INMESH_DEADLINE: '1s' })).toEqual([
+      'perTryTimeout is 20000 ms, timeout is 15000 ms by default; an attempt must not have longer than the call',
+      'perTryTimeout is 20000 ms, INMESH_DEADLINE is 1000 ms; an attempt must not have longer than the call',
+    ]);
+    expect(
+      await fault(
+        { upstreams: { a: { endpoints: '10.0.0.1:1', calls: { retry: { perTryTimeoutMs: 30_000 } } } } },
+        { INMESH_TIMEOUT: '10s', INMESH_DEADLINE: '20s' },
+      ),
+    ).toEqual([
+      'upstreams.a.calls: retry.perTryTimeoutMs is 30000, headTimeoutMs is 10000 (INMESH_TIMEOUT); an attempt must not have longer than the call',
+      'upstreams.a.calls: retry.perTryTimeoutMs is 30000, timeoutMs is 20000 (INMESH_DEADLINE); an attempt must not have longer than the call',
     ]);
     await build({ upstreams: { a: '10.0.0.1:1' } }, { INMESH_PER_TRY_TIMEOUT: '20s', INMESH_TIMEOUT: '0' });
   });

@@ -1,5 +1,5 @@
 import type { AttemptReply, MeshError } from '@inmesh/core';
-import type { EndpointState } from './endpoint-state.js';
+import type { EndpointState, Tried } from './endpoint-state.js';
 
 /** The head of a reply, as the {@link CallDriver} wants it. */
 export interface DriverReply extends AttemptReply {
@@ -21,8 +21,8 @@ export interface Attempt {
   hasHead: boolean;
   /** Whether bytes of it may have left; owned by the driver, start with `false`. */
   isSent: boolean;
-  /** The attempt before it; owned by the driver, start with `undefined`. */
-  before: Attempt | undefined;
+  /** What was tried before it; owned by the driver, start with `undefined`. */
+  before: Tried | undefined;
   /** Whether its last event came; owned by the driver, start with `false`. */
   isOver: boolean;
   /** Sends it. May report at once, may throw: then nothing was sent. */

@@ -6,6 +6,7 @@ import {
   attemptTimeout,
   blaming,
   deadlineExceeded,
+  FailedAttempt,
   headless,
   headTimeout,
   noEndpoint,
@@ -14,7 +15,7 @@ import {
   totalOf,
   unreachable,
 } from './driver-errors.js';
-import type { EndpointState } from './endpoint-state.js';
+import type { EndpointState, Tried } from './endpoint-state.js';
 import { fine, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
@@ -64,8 +65,8 @@ export class CallDriver implements Timer {
   #attempts = 0;
   #unsentTries = 0;
   #refusedTries = 0;
-  /** Attempts that may be followed by another, last first: where not to go again. */
-  #tried: Attempt | undefined;
+  /** Attempts that may be followed by another, last first: where not to go again, and what they came to. */
+  #tried: Tried | undefined;
   #reached: Reached = 'no';
   #holdsRetry = false;
   #isFine = false;
@@ -139,6 +140,8 @@ export class CallDriver implements Timer {
     this.#reached = 'maybe';
     this.#isFine = result === 'ok' && !isPenalized;
     this.#phase = 'committed';
+    // Nothing follows any more, and what ends the reply is not what ended the attempts before.
+    this.#tried = undefined;
     if (this.#call.deadlineMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
     else this.#runtime.arm(this, this.#call.deadlineMs - nowMs);
     return true;
@@ -209,7 +212,7 @@ export class CallDriver implements Timer {
 
   #attemptOn(endpoint: EndpointState | undefined, nowMs: number): void {
     if (endpoint === undefined) {
-      this.#fail(noEndpoint(this.#cluster.cluster));
+      this.#fail(noEndpoint(this.#cluster.cluster, this.#tried));
       return;
     }
     const { perTryTimeoutMs } = this.#policy.rules.retry;
@@ -251,9 +254,11 @@ export class CallDriver implements Timer {
     // Passed on even if we could not repeat it ourselves: whoever called us perhaps could.
     if (marks.forbidsRetry) this.#isExhausted = true;
     if (marks.forbidsRetry || !this.#call.isReplayable) return false;
-    this.#remember(attempt);
+    if (!marks.isNotProcessed && !isRetryable) return false;
+    // No object of its own: a reply says less than an error, and retries come by the thousand.
+    if (attempt !== this.#tried) attempt.before = this.#tried;
+    this.#tried = attempt;
     if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime));
-    if (!isRetryable) return false;
     const { predicate, rules } = this.#policy;
     const isSafe =
       this.#call.isIdempotent || (rules.retry.nonIdempotent && predicate.names(reply.httpStatus));
@@ -263,7 +268,7 @@ export class CallDriver implements Timer {
 
   #retriesError(attempt: Attempt, error: MeshError, nowMs: number): boolean {
     if (error.retry === 'never' || !this.#call.isReplayable) return false;
-    this.#remember(attempt);
+    this.#tried = new FailedAttempt(attempt.endpoint, this.#tried, error);
     const { predicate } = this.#policy;
     if (error.retry === 'elsewhere') {
       // "Never left" of something that was sent is a contradiction: then the safe half of it holds.
@@ -355,11 +360,11 @@ export class CallDriver implements Timer {
   }
 
   #failDeadline(): void {
-    this.#cut(deadlineExceeded(this.#cluster.name));
+    this.#cut(deadlineExceeded(this.#cluster.name, this.#tried));
   }
 
   #failHead(): void {
-    this.#cut(headTimeout(this.#cluster.name, this.#policy.rules.headTimeoutMs));
+    this.#cut(headTimeout(this.#cluster.name, this.#policy.rules.headTimeoutMs, this.#tried));
   }
 
   /** Ends the call because its time is over. */
@@ -392,12 +397,6 @@ export class CallDriver implements Timer {
   /** The worst that any attempt came to is what the caller must know. */
   #note(reached: Reached): void {
     if (reached === 'maybe' || (reached === 'refused' && this.#reached === 'no')) this.#reached = reached;
-  }
-
-  #remember(attempt: Attempt): void {
-    if (attempt === this.#tried) return;
-    attempt.before = this.#tried;
-    this.#tried = attempt;
   }
 
   /** @returns Whether it was open. */

@@ -1,5 +1,6 @@
 import { type Cluster, isMeshError, MeshError, type MeshErrorCode, type Reached } from '@inmesh/core';
 import type { Attempt } from './attempt.js';
+import type { EndpointState, Tried } from './endpoint-state.js';
 
 /** Failures that speak against the endpoint. */
 export const blaming: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
@@ -22,6 +23,32 @@ export const unreachable: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'INMESH_ERR_PEER_REFUSED',
 ]);
 
+/** An attempt that ended with an error: what is asked for later, in place of the attempt. */
+export class FailedAttempt implements Tried {
+  readonly endpoint: EndpointState;
+  readonly before: Tried | undefined;
+  /** What it came to. */
+  readonly error: MeshError;
+
+  /** @param before - Those before it. */
+  constructor(endpoint: EndpointState, before: Tried | undefined, error: MeshError) {
+    this.endpoint = endpoint;
+    this.before = before;
+    this.error = error;
+  }
+}
+
+/** What the attempt before came to, after why there is no other: that alone tells nobody what to mend. */
+function outcomeOf(last: Tried | undefined): string {
+  if (last === undefined) return '';
+  if (last instanceof FailedAttempt) return `; the attempt before failed: ${last.error.message}`;
+  return '; the attempt before was answered, and its reply was to be retried';
+}
+
+function causeOf(last: Tried | undefined): { readonly cause?: MeshError } {
+  return last instanceof FailedAttempt ? { cause: last.error } : {};
+}
+
 /** Too many calls in flight. */
 export function overflow(cluster: string, active: number, limit: number): MeshError {
   return new MeshError(
@@ -32,7 +59,7 @@ export function overflow(cluster: string, active: number, limit: number): MeshEr
 }
 
 /** Nothing to pick from. */
-export function noEndpoint({ name, endpoints }: Cluster): MeshError {
+export function noEndpoint({ name, endpoints }: Cluster, last?: Tried): MeshError {
   const { state } = endpoints;
   const why =
     state.kind !== 'pending'
@@ -40,10 +67,11 @@ export function noEndpoint({ name, endpoints }: Cluster): MeshError {
       : state.error instanceof Error
         ? `: ${state.error.message}`
         : ': where they are has not been found out yet';
-  return new MeshError('INMESH_ERR_NO_ENDPOINT', `${name} has no endpoint that can be used${why}`, {
-    stackless: true,
-    details: { cluster: name },
-  });
+  return new MeshError(
+    'INMESH_ERR_NO_ENDPOINT',
+    `${name} has no endpoint that can be used${why}${outcomeOf(last)}`,
+    { stackless: true, details: { cluster: name }, ...causeOf(last) },
+  );
 }
 
 /** One attempt took longer than one may. What was not sent reached nobody. */
@@ -74,22 +102,20 @@ export function headless(cluster: string, { endpoint }: Attempt): MeshError {
 }
 
 /** The deadline of the call has passed. */
-export function deadlineExceeded(cluster: string): MeshError {
-  return new MeshError('INMESH_ERR_DEADLINE_EXCEEDED', `the call to ${cluster} ran out of time`, {
-    stackless: true,
-    details: { cluster },
-  });
+export function deadlineExceeded(cluster: string, last?: Tried): MeshError {
+  return new MeshError(
+    'INMESH_ERR_DEADLINE_EXCEEDED',
+    `the call to ${cluster} ran out of time${outcomeOf(last)}`,
+    { stackless: true, details: { cluster }, ...causeOf(last) },
+  );
 }
 
 /** No reply began in time. */
-export function headTimeout(cluster: string, timeoutMs: number): MeshError {
+export function headTimeout(cluster: string, timeoutMs: number, last?: Tried): MeshError {
   return new MeshError(
     'INMESH_ERR_HEAD_TIMEOUT',
-    `${cluster} did not begin to answer within ${timeoutMs} ms`,
-    {
-      stackless: true,
-      details: { cluster, timeoutMs },
-    },
+    `${cluster} did not begin to answer within ${timeoutMs} ms${outcomeOf(last)}`,
+    { stackless: true, details: { cluster, timeoutMs }, ...causeOf(last) },
   );
 }
 

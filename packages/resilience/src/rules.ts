@@ -98,8 +98,9 @@ export function checkRouteRules(rules: RouteRules, where: string): void {
   checkNumber(`${where}: retry.repicks`, retry.repicks, 0, 100, true);
   checkNumber(`${where}: retry.maxBodyBytes`, retry.maxBodyBytes, 0, 16 * 1024 * 1024, true);
   if (retry.conditions.includes('retriable-headers') && retry.replyHeaders.length === 0)
-    throw new Error(
-      `${where}: retry.conditions has retriable-headers, and retry.replyHeaders is empty: it never holds`,
+    throw new MeshError(
+      'INMESH_ERR_CONFIG_INVALID',
+      `${where}: retry.conditions has retriable-headers, and retry.replyHeaders is empty: it never holds; name headers or leave it out`,
     );
   for (const status of retry.statusCodes) checkNumber(`${where}: retry.statusCodes`, status, 200, 599, true);
   const known: ReadonlySet<string> = new Set(retryConditions);

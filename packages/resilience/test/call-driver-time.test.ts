@@ -9,6 +9,7 @@ import {
   leftovers,
   nothingLeft,
   type TestCluster,
+  watchOf,
 } from './support.js';
 
 interface Setup extends CallOptions {
@@ -94,6 +95,44 @@ describe('the time to the head', () => {
     expect(leftovers(cluster)).toEqual(nothingLeft);
   });
 
+  it('says why the attempt before failed, as its cause too', async () => {
+    const { cluster, call } = create({ route: { headTimeoutMs: 1000 } });
+    call.begin().last.sent();
+    const broken = failure('INMESH_ERR_CONNECTION_LOST');
+    call.last.fail(broken);
+    await cluster.runtime.advance(1000);
+    expect([call.attempts.length, call.error.code, call.error.cause]).toEqual([
+      2,
+      'INMESH_ERR_HEAD_TIMEOUT',
+      broken,
+    ]);
+    expect(call.error.message).toBe(
+      'orders did not begin to answer within 1000 ms; the attempt before failed: scripted (after 2 attempts)',
+    );
+  });
+
+  it('says what the attempt before was answered with', async () => {
+    const { cluster, call } = create({
+      retry: { conditions: ['5xx'] },
+      route: { headTimeoutMs: 1000 },
+    });
+    call.begin().last.head(503);
+    await cluster.runtime.advance(1000);
+    expect(call.error.message).toContain(
+      'within 1000 ms; the attempt before was answered, and its reply was to be retried',
+    );
+  });
+
+  it('says nothing of an attempt before where there was none', async () => {
+    const { cluster, call } = create({ route: { headTimeoutMs: 1000 } });
+    call.begin().last.sent();
+    await cluster.runtime.advance(1000);
+    expect([call.error.message, call.error.cause]).toEqual([
+      'orders did not begin to answer within 1000 ms',
+      undefined,
+    ]);
+  });
+
   it('is 15 s unless set, and does not end a reply that streams', async () => {
     const { cluster, call } = create();
     call.begin().last.sent();
@@ -110,6 +149,20 @@ describe('the time to the head', () => {
     call.begin().last.sent();
     expect(cluster.runtime.armed).toBe(0);
     call.driver.cancel(gone);
+  });
+});
+
+describe('a call without endpoints', () => {
+  it('says why the attempt before failed', async () => {
+    const source = watchOf(endpoints(1));
+    const cluster = createState(createCluster(source));
+    const call = new FakeCall(cluster);
+    const broken = failure('INMESH_ERR_CONNECTION_LOST');
+    call.begin().last.sent().fail(broken);
+    source.set([]);
+    await cluster.runtime.advance(1000);
+    expect([call.error.code, call.error.cause]).toEqual(['INMESH_ERR_NO_ENDPOINT', broken]);
+    expect(call.error.message).toContain('can be used; the attempt before failed: scripted');
   });
 });
 
@@ -152,6 +205,26 @@ describe('the deadline', () => {
     await cluster.runtime.advance(40);
     expect([call.attempts.length, call.error.code]).toEqual([1, 'INMESH_ERR_DEADLINE_EXCEEDED']);
     expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
+  it('says why the attempt before failed, as its cause too', async () => {
+    const { cluster, call } = create({ deadlineMs: 1000 });
+    const broken = failure('INMESH_ERR_CONNECTION_LOST');
+    call.begin().last.sent().fail(broken);
+    await cluster.runtime.advance(1000);
+    expect([call.error.code, call.error.cause]).toEqual(['INMESH_ERR_DEADLINE_EXCEEDED', broken]);
+    expect(call.error.message).toContain('ran out of time; the attempt before failed: scripted');
+  });
+
+  it('says nothing of the attempts before once a reply streams', async () => {
+    const { cluster, call } = create({ deadlineMs: 1000 });
+    const broken = failure('INMESH_ERR_CONNECTION_LOST');
+    call.begin().last.sent().fail(broken);
+    await cluster.runtime.advance(100);
+    call.last.sent().head(200);
+    await cluster.runtime.advance(900);
+    expect(call.error.message).toBe('the call to orders ran out of time (after 2 attempts)');
+    expect(call.error.cause).not.toBe(broken);
   });
 
   it('ends a reply that streams, without blame', async () => {

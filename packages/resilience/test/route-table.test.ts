@@ -306,6 +306,7 @@ describe('routes that are wrong', () => {
       toOrders,
       rules({ conditions: ['retriable-headers'], replyHeaders: [{ name: '' }] }),
     ],
+    ['retriable-headers without headers', {}, toOrders, rules({ conditions: ['retriable-headers'] })],
     ['nonIdempotent without statuses', {}, toOrders, rules({ nonIdempotent: true, conditions: ['5xx'] })],
     ['a wait of 0', {}, toOrders, rules({ backoff: { baseMs: 0, maxMs: 10 } })],
     ['waits upside down', {}, toOrders, rules({ backoff: { baseMs: 20, maxMs: 10 } })],

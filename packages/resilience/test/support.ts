@@ -26,6 +26,7 @@ import {
   defaultRouteRules,
   EndpointState,
   routePolicy,
+  type Tried,
 } from '../src/index.js';
 
 export function endpoint(port: number, fields: Partial<Endpoint> = {}): Endpoint {
@@ -134,7 +135,7 @@ export function failure(code: MeshErrorCode, options: MeshErrorOptions = {}): Me
 export class FakeAttempt implements Attempt {
   startMs = 0;
   hasHead = false;
-  before: Attempt | undefined = undefined;
+  before: Tried | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly endpoint: EndpointState;

@@ -23,6 +23,7 @@ import {
   type EndpointState,
   type RoutePolicy,
   routePolicy,
+  type Tried,
 } from '@inmesh/resilience';
 
 /** Where attempts go: answers them, now or later. */
@@ -129,7 +130,7 @@ export class SimulatedAttempt implements Attempt {
   readonly number: number;
   startMs = 0;
   hasHead = false;
-  before: Attempt | undefined = undefined;
+  before: Tried | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly #call: SimulatedCall;

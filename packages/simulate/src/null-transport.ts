@@ -12,6 +12,7 @@ import {
   type EndpointState,
   type RoutePolicy,
   routePolicy,
+  type Tried,
 } from '@inmesh/resilience';
 import { createCluster, endpointList } from './client.js';
 import { cpuMicroseconds, heapBytes } from './measure.js';
@@ -60,7 +61,7 @@ class NullAttempt implements Attempt {
   readonly endpoint: EndpointState;
   startMs = 0;
   hasHead = false;
-  before: Attempt | undefined = undefined;
+  before: Tried | undefined = undefined;
   isSent = false;
   isOver = false;
   readonly #call: NullCall;
