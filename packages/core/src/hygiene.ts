@@ -87,6 +87,10 @@ function interesting(name: string): string | undefined {
   return isWanted ? name.toLowerCase() : undefined;
 }
 
+function announcesBody(lower: string, value: string | undefined): boolean {
+  return lower === 'transfer-encoding' || (lower === 'content-length' && value !== '0');
+}
+
 /**
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
@@ -106,8 +110,7 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
     } else if (lower === 'authorization') {
       if (hasAuthorization) return { fault: 'more than one Authorization' };
       hasAuthorization = true;
-    } else if (lower === 'transfer-encoding') hasBody = true;
-    else if (lower === 'content-length') hasBody ||= raw[i + 1] !== '0';
+    } else if (announcesBody(lower, raw[i + 1])) hasBody = true;
     else if (isSpoofable(lower)) (forged ??= []).push(lower);
   }
   for (const name of forged ?? []) headers.delete(name);

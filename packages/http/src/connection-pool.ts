@@ -125,7 +125,7 @@ export class ConnectionPool {
   close(): Promise<void> {
     this.#isClosing = true;
     this.closeIdle();
-    for (const { isUnwanted, cancelDial } of [...this.#all]) if (isUnwanted) cancelDial?.();
+    for (const { isUnwanted, cancelDial } of this.#all) if (isUnwanted) cancelDial?.();
     if (this.#all.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#onEmpty.push(resolve));
   }

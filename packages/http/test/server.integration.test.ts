@@ -408,11 +408,12 @@ describe('one port', () => {
         (request: IncomingMessage, response: { end(text?: string): void; on: IncomingMessage['on'] }) => {
           const note = (): void => void seen.push(service.context.current()?.facts.path);
           response.on('finish', note);
-          setImmediate(async () => {
+          const answer = async (): Promise<void> => {
             for await (const _chunk of request) note();
             note();
             response.end('x');
-          });
+          };
+          setImmediate(() => void answer());
           request.on('end', note);
         },
       );
