@@ -2,9 +2,8 @@ import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Server } from '@grpc/grpc-js';
 import { type ConnectionFacts, createTimer, MeshError, type MtlsMode } from '@inmesh/core';
-import { type FirstBytes, plaintextFacts, Sniffer, type TlsFrontEnd } from '@inmesh/identity';
+import { type FirstBytes, plaintextFacts, Sniffer, type TlsFrontEnd, watchHttp2 } from '@inmesh/identity';
 import { type AttachedGrpcServer, attachGrpcServer, type GrpcServerOptions } from './grpc-server.js';
-import { watchHttp2 } from './http2-watch.js';
 import type { StreamListener } from './seams.js';
 
 /** What {@link createGrpcListener} needs. */
@@ -152,7 +151,8 @@ class Listener implements GrpcListener {
       socket.destroy();
       return;
     }
-    watchHttp2(session, socket, headersTimeoutMs, runtime);
+    // Clients of gRPC keep their connections: one that was used stays as long as its peer answers.
+    watchHttp2(session, socket, { headersTimeoutMs, idleTimeoutMs: Number.POSITIVE_INFINITY }, runtime);
     if (this.#isLast) session.close();
   }
 }

@@ -7,9 +7,9 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ConnectionFacts, Logger, Runtime } from '@inmesh/core';
+import { type Http2Bounds, watchHttp2 } from '@inmesh/identity';
 import type { GrpcSeat, OnHttpStream } from './http-contract.js';
 import { http2SessionOf } from './http2-session-of.js';
-import { type Http2Bounds, watchHttp2 } from './http2-watch.js';
 
 /** Runs a request of plain HTTP over HTTP/2. */
 export type OnHttp2Request = (request: Http2ServerRequest, response: Http2ServerResponse) => void;

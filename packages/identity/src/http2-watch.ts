@@ -6,14 +6,14 @@ import type { Runtime, Timer } from '@inmesh/core';
 export interface Http2Bounds {
   /** Longest wait for the first stream, and between a question and its answer, in milliseconds. */
   readonly headersTimeoutMs: number;
-  /** Longest time without a stream after the first one, in milliseconds. */
+  /** Longest time without a stream after the first one, in milliseconds; `Infinity` if there is no bound. */
   readonly idleTimeoutMs: number;
 }
 
 /** From GOAWAY to the end of the connection, in milliseconds; a client that ignores both is cut. */
 const lingerMs = 1000;
 
-/** One timer per connection; a stream costs a counter. */
+/** One timer per connection; a stream costs a counter, and nothing where idle connections may stay. */
 class Http2Watch implements Timer {
   timerNext: Timer | undefined;
   timerPrev: Timer | undefined;
@@ -41,12 +41,11 @@ class Http2Watch implements Timer {
   start(): void {
     const session = this.#session;
     const socket = this.#socket;
-    const onStreamClose = (): void => this.#onStreamClose();
-    session.on('stream', (stream: ServerHttp2Stream) => {
-      this.#streams++;
-      this.#isUsed = true;
-      stream.on('close', onStreamClose);
-    });
+    if (this.#bounds.idleTimeoutMs === Number.POSITIVE_INFINITY)
+      session.once('stream', () => {
+        this.#isUsed = true;
+      });
+    else this.#countStreams();
     session.on('error', () => socket.destroy());
     // Half a connection is none: without this one that a client closed politely would stay for ever.
     socket.once('end', () => socket.destroy());
@@ -72,6 +71,15 @@ class Http2Watch implements Timer {
       return;
     }
     if (this.#isAlive()) this.#runtime.arm(this, headersTimeoutMs);
+  }
+
+  #countStreams(): void {
+    const onStreamClose = (): void => this.#onStreamClose();
+    this.#session.on('stream', (stream: ServerHttp2Stream) => {
+      this.#streams++;
+      this.#isUsed = true;
+      stream.on('close', onStreamClose);
+    });
   }
 
   #onStreamClose(): void {
