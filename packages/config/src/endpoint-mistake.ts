@@ -53,3 +53,8 @@ export function endpointMistake(item: string): string {
   if (prefix !== undefined) return `begins with "${prefix}": there are dns+ and dnssrv+`;
   return addressMistake(address);
 }
+
+/** Text for an error: whoever pasted a URL with a password must not find it in a log. */
+export function withoutPassword(item: string): string {
+  return item.replace(/[^/]*@/, '…@');
+}

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { Endpoint } from '@inmesh/core';
-import { endpointMistake } from './endpoint-mistake.js';
+import { endpointMistake, withoutPassword } from './endpoint-mistake.js';
 import { listItems } from './list-items.js';
 import { show } from './problems.js';
 import { type Check, listOf, objectOf, text, value } from './shape.js';
@@ -55,6 +55,10 @@ function specOf(endpoint: Endpoint): EndpointSpec {
   return Object.freeze({ kind: isIP(endpoint.host) === 0 ? 'dns' : 'static', ...endpoint });
 }
 
+function mistakeIn(item: string): string {
+  return `${show(item)} ${endpointMistake(item)}`;
+}
+
 function parseItem(item: string): EndpointSpec | undefined {
   if (item.startsWith(srvPrefix)) {
     const name = item.slice(srvPrefix.length);
@@ -72,7 +76,7 @@ export function parseEndpoints(given: string): readonly EndpointSpec[] {
   const wrong: string[] = [];
   for (const item of listItems(given, 'names no endpoint')) {
     const spec = parseItem(item);
-    if (spec === undefined) wrong.push(`${show(item)} ${endpointMistake(item)}`);
+    if (spec === undefined) wrong.push(mistakeIn(withoutPassword(item)));
     else specs.push(spec);
   }
   if (wrong.length > 0)
