@@ -38,8 +38,6 @@ function isSpoofable(lower: string): boolean {
 export interface CleanHost {
   /** The one `Host`, if there is one. */
   readonly host: string | undefined;
-  /** Whether a body is announced, in HTTP/1. */
-  readonly hasBody: boolean;
 }
 
 /** The name in lower case if it may be one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
@@ -52,9 +50,9 @@ function interesting(name: string): string | undefined {
       isWanted = length === 13;
       break;
     }
-    // c: client-cert, client-cert-chain, content-length
+    // c: client-cert, client-cert-chain
     case 99: {
-      isWanted = length === 11 || length === 14 || length === 17;
+      isWanted = length === 11 || length === 17;
       break;
     }
     // f: forwarded
@@ -72,11 +70,6 @@ function interesting(name: string): string | undefined {
       isWanted = length === 13;
       break;
     }
-    // t: transfer-encoding
-    case 116: {
-      isWanted = length === 17;
-      break;
-    }
     // x: x-inmesh-… and others
     case 120: {
       isWanted = length >= 10;
@@ -87,10 +80,6 @@ function interesting(name: string): string | undefined {
   return isWanted ? name.toLowerCase() : undefined;
 }
 
-function announcesBody(lower: string, value: string | undefined): boolean {
-  return lower === 'transfer-encoding' || (lower === 'content-length' && value !== '0');
-}
-
 /**
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
@@ -99,7 +88,6 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
   const { raw } = headers;
   let host: string | undefined;
   let hasAuthorization = false;
-  let hasBody = false;
   let forged: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const lower = interesting(raw[i] ?? '');
@@ -110,9 +98,8 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
     } else if (lower === 'authorization') {
       if (hasAuthorization) return { fault: 'more than one Authorization' };
       hasAuthorization = true;
-    } else if (announcesBody(lower, raw[i + 1])) hasBody = true;
-    else if (isSpoofable(lower)) (forged ??= []).push(lower);
+    } else if (isSpoofable(lower)) (forged ??= []).push(lower);
   }
   for (const name of forged ?? []) headers.delete(name);
-  return { host, hasBody };
+  return { host };
 }

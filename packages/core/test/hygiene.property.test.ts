@@ -33,21 +33,8 @@ describe('cleaning of request headers', () => {
     fc.assert(
       fc.property(lines, (all) => {
         const headers = new FlatHeaders(all.flat());
-        expect(cleanHeaders(headers)).toEqual({ host: undefined, hasBody: false });
+        expect(cleanHeaders(headers)).toEqual({ host: undefined });
         expect(headers.raw).toEqual(all.filter(([name]) => kept.includes(name.toLowerCase())).flat());
-      }),
-    );
-  });
-
-  it.each([
-    ['content-length', '1', true],
-    ['content-length', '0', false],
-    ['transfer-encoding', 'chunked', true],
-  ])('says whether %s: %s announces a body, in any case', (name, value, hasBody) => {
-    fc.assert(
-      fc.property(cased(name), lines, lines, (one, before, after) => {
-        const headers = new FlatHeaders([...before.flat(), one, value, ...after.flat()]);
-        expect(cleanHeaders(headers)).toEqual({ host: undefined, hasBody });
       }),
     );
   });

@@ -27,7 +27,6 @@ type Emit = (event: string, ...args: unknown[]) => boolean;
 /** A request whose target and headers are clean. */
 interface CleanRequest extends CleanTarget {
   readonly headers: RequestHeaders;
-  readonly hasBody: boolean;
 }
 
 /** To a connection of an older trust epoch: nothing was processed, a new connection will tell who the peer is. */
@@ -200,14 +199,14 @@ export class RequestGate {
     if (clean !== request.url) request.url = clean;
     headers.target = clean;
     // Not a spread: Node 20 takes microseconds for one.
-    return { target: clean, path, authority: host, headers, hasBody: checked.hasBody };
+    return { target: clean, path, authority: host, headers };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
     const headers = new RequestHeaders(request);
     const checked = cleanHeaders(headers);
     if ('fault' in checked) return checked;
-    return { headers, hasBody: false, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
+    return { headers, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
   }
 
   #refuse(facts: ConnectionFacts, { fault }: Fault): void {
@@ -246,8 +245,8 @@ export class RequestGate {
     });
     const proceed = (): void => {
       if (response !== undefined) {
-        if (protocol !== 'http1') keepContext(response, context, call);
-        if (protocol !== 'http1' || clean.hasBody) keepContext(request, context, call);
+        keepContext(request, context, call);
+        keepContext(response, context, call);
         guardMarkers(response, call);
       }
       context.run(call, run);
@@ -290,8 +289,9 @@ function emitInside(this: (AnyRequest | AnyResponse) & Kept, event: string, ...a
 }
 
 /**
- * Events of a body come in the context of the connection, not of the handler: one that waits for it with `on('end')`
- * would lose the call it belongs to. Events that follow from what a handler does come in its own context.
+ * Events of a request run in the context of whatever the connection does just then: none, or, where requests are
+ * pipelined, that of another call. Handlers that wait with `on('end')`, `on('drain')` or `on('close')` would be in the
+ * wrong one.
  */
 function keepContext(
   emitter: (AnyRequest | AnyResponse) & Kept,

@@ -425,6 +425,30 @@ describe('one port', () => {
     },
   );
 
+  it('keeps the call of each of two pipelined requests, and of one whose client leaves', async () => {
+    const seen: [string, unknown][] = [];
+    const service = await mesh.serve((request: IncomingMessage, response: ServerResponse) => {
+      const { url = '' } = request;
+      const note = (): void => void seen.push([url, service.context.current()?.facts.path]);
+      for (const event of ['end', 'close', 'error']) request.on(event, note);
+      for (const event of ['drain', 'finish', 'close']) response.on(event, note);
+      if (url === '/big') {
+        response.once('drain', () => response.end());
+        while (response.write(Buffer.alloc(1_048_576)));
+      } else if (url === '/left') response.write('begun');
+      else response.end();
+    });
+    const [pipelining, leaving] = [await mesh.raw(service.port), await mesh.raw(service.port)];
+    pipelining.write('GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /quick HTTP/1.1\r\nHost: a\r\n\r\n');
+    leaving.write('GET /left HTTP/1.1\r\nHost: a\r\n\r\n');
+    pipelining.resume();
+    await once(leaving, 'data');
+    leaving.destroy();
+    await service.live.whenIdle();
+    expect(new Set(seen.map(([url]) => url))).toEqual(new Set(['/big', '/quick', '/left']));
+    for (const [url, path] of seen) expect(path).toBe(url);
+  });
+
   it('lets a layer see and change the head of a reply, however it is written', async () => {
     const layer: Layer = {
       role: 'stamp',
