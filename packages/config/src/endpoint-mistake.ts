@@ -56,5 +56,5 @@ export function endpointMistake(item: string): string {
 
 /** Text for an error: whoever pasted a URL with a password must not find it in a log. */
 export function withoutPassword(item: string): string {
-  return item.replace(/[^/]*@/, '…@');
+  return item.replace(/^((?:[A-Za-z][A-Za-z0-9+.-]*:\/\/)?).*@/s, '$1…@');
 }

@@ -99,11 +99,14 @@ describe('upstreams', () => {
     );
   });
 
-  it.each(['http://user:pw:@x@h', 'user:pw@h:1'])('shows no password of %s', (value) => {
-    const { message } = fault({ INMESH_UPSTREAM_X: value });
-    expect(message).toContain('…@h');
-    expect(message).not.toMatch(/user|pw/);
-  });
+  it.each(['http://user:pw:@x@h', 'user:pw@h:1', 'https://user:p/w@h', 'dns+user:pw/x@h:1'])(
+    'shows no password of %s',
+    (value) => {
+      const { message } = fault({ INMESH_UPSTREAM_X: value });
+      expect(message).toContain('…@h');
+      expect(message).not.toMatch(/user|p\/?w/);
+    },
+  );
 
   it('refuses a list without endpoints', () => {
     expect(fault({ INMESH_UPSTREAM_X: ' , ' }).message).toBe('INMESH_UPSTREAM_X: names no endpoint');

@@ -25,6 +25,7 @@ export { type CleanHost, cleanAuthority, cleanHeaders, type Fault } from './hygi
 export type { Halt, Layer, LocalAnswer, LocalReply, Phases, Rejection, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';
+export { replyStatusFault, sendableHeaders } from './local-reply.js';
 export { type LogFields, type Logger, silentLogger } from './logger.js';
 export { assertStrictHttpParser, hasNodeFlag } from './node-flags.js';
 export { type ConnectionFacts, type PeerIdentity, plainIp, unknownConnection } from './peer.js';
@@ -43,7 +44,6 @@ export { createTimer, type Runtime, sleepOn, type Timer } from './runtime.js';
 export {
   type Cluster,
   type Endpoint,
-  findCluster,
   findName,
   type MtlsMode,
   meshName,

@@ -89,9 +89,3 @@ export function findName({ clusters, routes, workload }: Snapshot, host: string)
   const short = name.slice(0, -suffix.length);
   return isKnown(short) ? short : undefined;
 }
-
-/** The cluster that `host` names, for a caller in our namespace; `undefined` passes through. */
-export function findCluster(snapshot: Snapshot, host: string): Cluster | undefined {
-  const name = findName(snapshot, host);
-  return name === undefined ? undefined : snapshot.clusters.get(name);
-}

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   type Cluster,
   errorSpecs,
-  findCluster,
+  findName,
   grpcStatusNumber,
   httpStatusOf,
   isMeshError,
@@ -104,9 +104,9 @@ describe('names and addresses', () => {
     };
     expect(
       ['orders', 'Orders.:80', 'orders.shop', 'orders.other', 'example.com'].map((h) =>
-        findCluster(snapshot, h),
+        findName(snapshot, h),
       ),
-    ).toEqual([cluster, cluster, cluster, undefined, undefined]);
+    ).toEqual(['orders', 'orders', 'orders', undefined, undefined]);
   });
 
   it.each([

@@ -1,22 +1,4 @@
-import { type Halt, type LocalReply, MeshError } from '@inmesh/core';
-
-/** What frames a message: whoever writes the message writes these, and HTTP/2 knows most of them not at all. */
-const framing: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/** Headers of a reply that go out. */
-export function sendableOf({ headers = [] }: LocalReply): readonly (readonly [string, string])[] {
-  return headers.filter(([name]) => !framing.has(name.toLowerCase()));
-}
+import { type Halt, type LocalReply, MeshError, replyStatusFault } from '@inmesh/core';
 
 const legalName = /^[0-9a-z_.-]+$/i;
 const legalValue = /^[\x20-\x7e]*$/;
@@ -34,9 +16,10 @@ export function headerFault(name: unknown, value: unknown): string | undefined {
 
 /** Why a reply of a layer cannot be sent. */
 function faultOf(halt: Halt): string | undefined {
-  const { grpcMessage, headers = [], httpStatus } = halt.reply ?? { httpStatus: 200 };
-  if (!Number.isInteger(httpStatus) || httpStatus < 200 || httpStatus > 599)
-    return `status ${String(httpStatus)} is not one from 200 to 599`;
+  const reply: LocalReply = halt.reply ?? { httpStatus: 200 };
+  const { grpcMessage, headers = [] } = reply;
+  const statusFault = replyStatusFault(reply);
+  if (statusFault !== undefined) return statusFault;
   if (grpcMessage !== undefined && typeof grpcMessage !== 'string') return 'the message is not text';
   try {
     for (const [name, value] of headers) {

@@ -1,5 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
-import type { RoutePolicy } from '@inmesh/resilience';
+import { defaultBackoff, type RoutePolicy } from '@inmesh/resilience';
 import { resetStatuses } from './outcome.js';
 
 /** What grpc-js is told of an RPC. */
@@ -52,7 +52,7 @@ function build(policy: RoutePolicy, repeats: Repeats): MethodConfig {
   const retryableStatusCodes = retry.maxAttempts > 1 ? retryableStatuses(policy, repeats) : [];
   if (retryableStatusCodes.length === 0) return config;
   // The waits of a function are told after each attempt, by the gate.
-  const { baseMs, maxMs } = typeof retry.backoff === 'function' ? { baseMs: 25, maxMs: 250 } : retry.backoff;
+  const { baseMs, maxMs } = typeof retry.backoff === 'function' ? defaultBackoff : retry.backoff;
   config.retryPolicy = {
     maxAttempts: Math.min(retry.maxAttempts, attemptsLimit),
     initialBackoff: seconds(baseMs),

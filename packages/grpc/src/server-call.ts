@@ -13,12 +13,13 @@ import {
   type PlanRun,
   type Runtime,
   type StatusCode,
+  sendableHeaders,
   statusFromGrpcNumber,
   type Verdict,
 } from '@inmesh/core';
 import { forbidsRetry } from '@inmesh/resilience';
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
-import { checkedHalt, sendableOf } from './local-reply.js';
+import { checkedHalt } from './local-reply.js';
 import { ReplyHeaders } from './reply-headers.js';
 import { pushbackHeader } from './retry-gate.js';
 
@@ -131,7 +132,7 @@ export class ServerCall implements PlanRun, LiveCall {
       'grpc-message': encodeMessage(message),
     };
     if (reply !== undefined)
-      for (const [name, value] of sendableOf(reply)) head[name.toLowerCase()] ??= value;
+      for (const [name, value] of sendableHeaders(reply)) head[name.toLowerCase()] ??= value;
     stream.respond(this.#showHead(head), { endStream: true });
     // What the caller still sends is of no use to anybody.
     stream.resume();

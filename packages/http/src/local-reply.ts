@@ -7,7 +7,15 @@ import {
 } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { createTimer, type Halt, httpStatusOf, type LocalReply, type Runtime } from '@inmesh/core';
+import {
+  createTimer,
+  type Halt,
+  httpStatusOf,
+  type LocalReply,
+  type Runtime,
+  replyStatusFault,
+  sendableHeaders,
+} from '@inmesh/core';
 
 /** A request of either protocol. */
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
@@ -20,23 +28,11 @@ export function replyOf(halt: Halt): LocalReply {
   return halt.reply ?? { httpStatus: httpStatusOf(halt.error.status), grpcStatus: halt.error.status };
 }
 
-/** What frames a message: whoever writes the message writes these. */
-const framing: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
 /** Why a reply of a layer cannot be sent; node would throw outside of every call, or let it through as two replies. */
-export function replyFault({ httpStatus, headers = [], body }: LocalReply): string | undefined {
-  if (!Number.isInteger(httpStatus) || httpStatus < 200 || httpStatus > 599)
-    return `status ${String(httpStatus)} is not one from 200 to 599`;
+export function replyFault(reply: LocalReply): string | undefined {
+  const { headers = [], body } = reply;
+  const statusFault = replyStatusFault(reply);
+  if (statusFault !== undefined) return statusFault;
   if (body !== undefined && typeof body !== 'string' && !((body as unknown) instanceof Uint8Array))
     return 'the body is neither text nor bytes';
   try {
@@ -48,10 +44,6 @@ export function replyFault({ httpStatus, headers = [], body }: LocalReply): stri
     return error instanceof Error ? error.message : String(error);
   }
   return undefined;
-}
-
-function sendable({ headers = [] }: LocalReply): readonly (readonly [string, string])[] {
-  return headers.filter(([name]) => !framing.has(name.toLowerCase()));
 }
 
 function bodyOf(reply: LocalReply): Uint8Array {
@@ -67,7 +59,7 @@ export function sendReply(response: AnyResponse, reply: LocalReply, closes: bool
   const body = bodyOf(reply);
   response.statusCode = reply.httpStatus;
   const names = new Map<string, string[]>();
-  for (const [name, value] of sendable(reply)) names.set(name, [...(names.get(name) ?? []), value]);
+  for (const [name, value] of sendableHeaders(reply)) names.set(name, [...(names.get(name) ?? []), value]);
   for (const [name, values] of names)
     response.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
   if (reply.httpStatus >= 200 && reply.httpStatus !== 204 && reply.httpStatus !== 304)
@@ -89,7 +81,7 @@ const headMethods = [
 ] as const;
 
 /** Lets a handler that is still at work write to nobody instead of throwing into the application. */
-export function mute(response: AnyResponse): void {
+function mute(response: AnyResponse): void {
   const target = response as unknown as Record<string, unknown>;
   for (const name of headMethods) if (name in target) target[name] = () => response;
   // Whoever waits for a callback goes on.
@@ -107,6 +99,18 @@ export function mute(response: AnyResponse): void {
   };
 }
 
+/** Answers although a handler is at work: it may go on writing, to nobody. Cuts where an answer has begun. */
+export function overrule(response: AnyResponse, halt: Halt): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  // What the handler has set so far is about a body that is not sent.
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  sendReply(response, replyOf(halt), true);
+  mute(response);
+}
+
 /** How long a client may take to read a refusal and to close, in milliseconds. */
 const lingerMs = 1000;
 
@@ -116,7 +120,7 @@ const lingerMs = 1000;
  */
 export function sendRawReply(socket: Duplex, reply: LocalReply, runtime: Runtime): void {
   const body = bodyOf(reply);
-  const lines = sendable(reply).map(([name, value]) => `${name}: ${value}\r\n`);
+  const lines = sendableHeaders(reply).map(([name, value]) => `${name}: ${value}\r\n`);
   const timer = createTimer(() => socket.destroy());
   runtime.arm(timer, lingerMs);
   socket.once('close', () => runtime.disarm(timer));

@@ -66,21 +66,27 @@ function keepGiven(response: AnyResponse, given: unknown): void {
 
 type WriteHead = (this: AnyResponse, statusCode: number, ...rest: unknown[]) => AnyResponse;
 
-const originals = new WeakMap<AnyResponse, WriteHead>();
 const callKey: unique symbol = Symbol('inmesh.call');
+/** The `writeHead` that somebody put before ours, such as the watcher of heads below. */
+const writeHeadKey: unique symbol = Symbol('inmesh.writeHead');
 
 interface Guarded {
   [callKey]?: Call;
+  [writeHeadKey]?: WriteHead;
 }
 
 /** Shared by all responses: no closure per request. */
-function writeHeadWithoutMarkers(this: AnyResponse, statusCode: number, ...rest: unknown[]): AnyResponse {
-  const original = originals.get(this) ?? (Object.getPrototypeOf(this) as { writeHead: WriteHead }).writeHead;
+function writeHeadWithoutMarkers(
+  this: AnyResponse & Guarded,
+  statusCode: number,
+  ...rest: unknown[]
+): AnyResponse {
+  const original = this[writeHeadKey] ?? (Object.getPrototypeOf(this) as { writeHead: WriteHead }).writeHead;
   if (statusCode < markedFrom) return original.call(this, statusCode, ...rest);
   const reason = typeof rest[0] === 'string' ? rest[0] : undefined;
   keepGiven(this, reason === undefined ? rest[0] : rest[1]);
   for (const name of markerHeaders) if (this.hasHeader(name)) this.removeHeader(name);
-  const call = (this as AnyResponse & Guarded)[callKey];
+  const call = this[callKey];
   if (statusCode >= 500 && call !== undefined && forbidsRetry(call)) this.setHeader(noRetryHeader, '1');
   return reason === undefined ? original.call(this, statusCode) : original.call(this, statusCode, reason);
 }
@@ -90,10 +96,9 @@ function writeHeadWithoutMarkers(this: AnyResponse, statusCode: number, ...rest:
  * application that relays the headers of an upstream would say it of itself, and be called again. Where retries were
  * spent on its behalf, its failure says so.
  */
-export function guardMarkers(response: AnyResponse, call: Call): void {
-  (response as AnyResponse & Guarded)[callKey] = call;
-  // Somebody put another before us, such as the watcher of heads below.
-  if (Object.hasOwn(response, 'writeHead')) originals.set(response, response.writeHead as WriteHead);
+export function guardMarkers(response: AnyResponse & Guarded, call: Call): void {
+  response[callKey] = call;
+  if (Object.hasOwn(response, 'writeHead')) response[writeHeadKey] = response.writeHead as WriteHead;
   response.writeHead = writeHeadWithoutMarkers as typeof response.writeHead;
 }
 

@@ -15,7 +15,7 @@ import {
   statusFromHttp,
   type Verdict,
 } from '@inmesh/core';
-import { mute, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
+import { overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
 export interface Exit {
@@ -67,14 +67,7 @@ export class ResponseExit implements Exit {
   }
 
   overrule(halt: Halt): void {
-    if (this.#response.headersSent) {
-      this.#response.destroy();
-      return;
-    }
-    // What the handler has set so far is about a body that is not sent.
-    for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name);
-    sendReply(this.#response, replyOf(halt), true);
-    mute(this.#response);
+    overrule(this.#response, halt);
   }
 
   destroy(): void {
@@ -128,14 +121,7 @@ export class StreamExit implements Exit {
   }
 
   overrule(halt: Halt): void {
-    if (this.#response.headersSent) {
-      this.destroy();
-      return;
-    }
-    // What the handler has set so far is about a body that is not sent.
-    for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name);
-    sendReply(this.#response, replyOf(halt), true);
-    mute(this.#response);
+    overrule(this.#response, halt);
   }
 
   destroy(): void {

@@ -1,18 +1,16 @@
 import type { RulesInput } from '@inmesh/config';
 import type {
-  BackoffRules,
   ClusterRules,
   RetryConcurrencyRules,
   RetryCondition,
   RetryRules,
   RouteRules,
 } from '@inmesh/core';
-import { defaultOutlierRules, recoveryRamp } from '@inmesh/resilience';
+import { defaultBackoff, defaultOutlierRules, recoveryRamp } from '@inmesh/resilience';
 
 /** Envoy's. */
 const defaultRetryConcurrency: RetryConcurrencyRules = Object.freeze({ budgetPercent: 20, minRetries: 3 });
 /** Envoy's: bounds of waits are at most ten times the first. */
-const defaultBackoff: BackoffRules = Object.freeze({ baseMs: 25, maxMs: 250 });
 const maxToBase = 10;
 
 type Fields<T> = { readonly [K in keyof T]?: T[K] | undefined };

@@ -25,7 +25,7 @@ import { type AttemptResult, EndpointState, endpointKey, type Tried, wasTried } 
 import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
-import { defaultRetryRules, recoveryRamp } from './rules.js';
+import { defaultBackoff, recoveryRamp } from './rules.js';
 
 /** What clusters share. */
 export interface ClusterParts {
@@ -306,7 +306,7 @@ export class ClusterState {
       return backoffMs(backoff, retry, this.random);
     } catch (error) {
       this.onThrown('backoff', error);
-      return backoffMs(defaultRetryRules.backoff, retry, this.random);
+      return backoffMs(defaultBackoff, retry, this.random);
     }
   }
 

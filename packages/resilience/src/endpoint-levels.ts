@@ -134,7 +134,7 @@ export class EndpointLevels {
     if (localityWeights === undefined) return [{ upTo: 1, balancer: this.#balancer(members) }];
     const shares: Share[] = [];
     for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
-      const inside = all.filter((one) => members.includes(one));
+      const inside = isPanicking ? all : all.filter(isHealthy);
       if (inside.length === 0) continue;
       const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
       const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
@@ -150,7 +150,7 @@ export class EndpointLevels {
     const weightOf: BalancerInput['weightOf'] = (endpoint, now) => {
       const { rampFromMs, rampMs, weight } = endpoint;
       const elapsed = now - rampFromMs;
-      return elapsed >= rampMs ? weight : weight * rampFactor({ ...ramp, windowMs: rampMs }, elapsed);
+      return elapsed >= rampMs ? weight : weight * rampFactor(ramp, elapsed, rampMs);
     };
     const first = members[0]?.weight ?? 1;
     const isUniform = members.every((one) => one.weight === first && one.rampFromMs + one.rampMs <= nowMs);

@@ -69,6 +69,7 @@ export { type Forwarded, Router, type RouterResult } from './router.js';
 export {
   checkClusterRules,
   checkRouteRules,
+  defaultBackoff,
   defaultClusterRules,
   defaultOutlierRules,
   defaultRetryRules,

@@ -1,4 +1,5 @@
 import {
+  type BackoffRules,
   type BalancerName,
   type ClusterRules,
   MeshError,
@@ -9,6 +10,9 @@ import {
 } from '@inmesh/core';
 import { defaultRetryConditions, retryConditions } from './retry-conditions.js';
 
+/** Waits unless configured: Envoy's. */
+export const defaultBackoff: BackoffRules = Object.freeze({ baseMs: 25, maxMs: 250 });
+
 /** Retries unless configured: Istio's two, for what is safe. */
 export const defaultRetryRules: RetryRules = Object.freeze({
   maxAttempts: 3,
@@ -16,7 +20,7 @@ export const defaultRetryRules: RetryRules = Object.freeze({
   statusCodes: Object.freeze([]),
   replyHeaders: Object.freeze([]),
   perTryTimeoutMs: 0,
-  backoff: Object.freeze({ baseMs: 25, maxMs: 250 }),
+  backoff: defaultBackoff,
   maxRetryAfterMs: 300_000,
   repicks: 5,
   maxBodyBytes: 65_536,
