@@ -148,17 +148,12 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     return isFirst || this.#needGate()?.onPick(metadata) !== false;
   }
 
-  /** It waits for a connection. @returns `false` if too many do */
-  wait(): boolean {
-    if (this.#isPending) return true;
-    const { cluster } = this;
-    if (cluster.pending >= cluster.rules.limits.maxPending) {
-      cluster.stats.overflows++;
-      return false;
-    }
-    cluster.pending++;
-    this.#isPending = true;
-    return true;
+  /** It waits for a connection. @returns why it may not */
+  wait(): MeshError | undefined {
+    if (this.#isPending) return undefined;
+    const refusal = this.cluster.queue();
+    this.#isPending = refusal === undefined;
+    return refusal;
   }
 
   /** A pick succeeded. */

@@ -78,8 +78,7 @@ export class ClusterPool {
 
   /** Picks an endpoint that is connected, one that the RPC has not tried if there is one. */
   pick(rpc: ClientRpc): Picked {
-    const { client, cluster } = this.#parts;
-    const { runtime } = client;
+    const { runtime } = this.#parts.client;
     const endpoint = this.#endpoint(rpc, runtime.now());
     const slot = endpoint === undefined ? undefined : this.#slots.get(endpoint);
     if (endpoint !== undefined && slot?.isReady === true) {
@@ -87,14 +86,7 @@ export class ClusterPool {
       rpc.onPicked(attempt);
       return attempt;
     }
-    if (rpc.waitsForReady || (this.isConnecting && !this.isReady)) {
-      if (rpc.wait()) return 'wait';
-      return new MeshError(
-        'INMESH_ERR_OVERFLOW',
-        `${cluster.pending} calls to ${cluster.name} wait for a connection, at most ${cluster.rules.limits.maxPending} may: maxPending`,
-        { stackless: true, details: { cluster: cluster.name, limit: 'maxPending' } },
-      );
-    }
+    if (rpc.waitsForReady || (this.isConnecting && !this.isReady)) return rpc.wait() ?? 'wait';
     return this.#failure();
   }
 

@@ -26,11 +26,11 @@ import {
   markExhausted,
 } from '@inmesh/resilience';
 import { errors } from 'undici';
-import type { ConnectionPool } from './connection-pool.js';
 import { type AttemptOwner, HttpAttempt } from './http-attempt.js';
 import type { LegacyHandler, RawField } from './legacy-handler.js';
 import { LocalReplyPlayer } from './local-reply-player.js';
 import type { OutboundRequest, PreparedRequest } from './outbound-request.js';
+import type { Pools } from './pools.js';
 import type { RawReply } from './raw-reply.js';
 
 /** How long a reply that nobody wants may take, in milliseconds, before its connection is given up instead. */
@@ -54,8 +54,8 @@ export interface ExchangeParts {
   readonly deadlineMs: number;
   /** Told once, when the call is over. */
   readonly onEnd: (exchange: ClientExchange) => void;
-  /** Connections to an endpoint. */
-  readonly pool: (endpoint: EndpointState) => ConnectionPool;
+  /** Connections. */
+  readonly pools: Pools;
   /** Time. */
   readonly runtime: Runtime;
 }
@@ -152,8 +152,14 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
   }
 
   createAttempt(endpoint: EndpointState, number: number): HttpAttempt {
-    const { pool } = this.#parts;
-    return new HttpAttempt(this, pool(endpoint), () => this.#prepare(number));
+    const { cluster, pools } = this.#parts;
+    if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
+    return new HttpAttempt(this, pools.of(cluster, endpoint), number);
+  }
+
+  prepare(number: number): PreparedRequest {
+    const { runtime, forward } = this.#parts;
+    return this.#request.prepare(forward, this.#call.deadlineMs, number, runtime);
   }
 
   onFailure(error: MeshError): void {
@@ -205,11 +211,6 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   onRequestSent(): void {
     this.#caller.onRequestSent?.();
-  }
-
-  #prepare(attempt: number): PreparedRequest {
-    const { runtime, forward } = this.#parts;
-    return this.#request.prepare(forward, this.#call.deadlineMs, attempt, runtime.now());
   }
 
   /** Shows the head to the layers; what they and the route write reaches the caller. */

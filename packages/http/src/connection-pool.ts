@@ -17,8 +17,8 @@ export interface PoolOptions {
 
 /** A request that wants a connection. The attempt implements it, so that waiting costs no object. */
 export interface PoolRequest {
-  /** What undici is asked to send. Asked for when there is a connection. */
-  readonly options: Dispatcher.DispatchOptions;
+  /** Makes what undici is asked to send; called once, when there is a connection. */
+  prepare(): Dispatcher.DispatchOptions;
   /** Whom undici tells. */
   readonly handler: Dispatcher.DispatchHandler;
   /** The connection it got; set by the pool. */
@@ -159,21 +159,12 @@ export class ConnectionPool {
     connection.isBusy = true;
     connection.isUnwanted = false;
     request.connection = connection;
-    connection.client.dispatch(request.options, request.handler);
+    connection.client.dispatch(request.prepare(), request.handler);
   }
 
   #enqueue(request: PoolRequest): void {
-    const state = this.#state;
-    const { maxPending } = state.rules.limits;
-    if (state.pending >= maxPending) {
-      state.stats.overflows++;
-      throw new MeshError(
-        'INMESH_ERR_OVERFLOW',
-        `${state.pending} calls to ${state.name} wait for a connection, at most ${maxPending} may: maxPending`,
-        { stackless: true, details: { cluster: state.name, limit: 'maxPending' } },
-      );
-    }
-    state.pending++;
+    const refusal = this.#state.queue();
+    if (refusal !== undefined) throw refusal;
     this.#waiting.add(request);
   }
 

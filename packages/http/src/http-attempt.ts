@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { MeshError } from '@inmesh/core';
-import type { Attempt, CallDriver, EndpointState } from '@inmesh/resilience';
+import type { Attempt, CallDriver, EndpointState, Tried } from '@inmesh/resilience';
 import type { Dispatcher } from 'undici';
 import { translateError } from './client-errors.js';
 import type { ConnectionPool, PooledConnection, PoolRequest } from './connection-pool.js';
@@ -16,6 +16,8 @@ const maxDrainBytes = 65_536;
 export interface AttemptOwner {
   /** Decides about heads and errors. */
   readonly driver: CallDriver;
+  /** The request of its attempt number `number`, the first being 1. */
+  prepare(number: number): PreparedRequest;
   /** Reads a discarded reply for at most this long, then cuts it; returns how to stop the clock. */
   limitDrain(cut: () => void): () => void;
   /** A reply of status below 200, other than 101. */
@@ -43,13 +45,13 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   readonly endpoint: EndpointState;
   startMs = 0;
   hasHead = false;
-  before: Attempt | undefined = undefined;
+  before: Tried | undefined = undefined;
   isSent = false;
   isOver = false;
   connection: PooledConnection | undefined = undefined;
   readonly #owner: AttemptOwner;
   readonly #pool: ConnectionPool;
-  readonly #prepare: () => PreparedRequest;
+  readonly #number: number;
   #reader: BodyReader | undefined;
   #abort: ((reason?: Error) => void) | undefined;
   #reason: MeshError | undefined;
@@ -58,16 +60,16 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #drained = 0;
   #stopClock: (() => void) | undefined;
 
-  /** @param prepare - Makes the request, when there is a connection for it. */
-  constructor(owner: AttemptOwner, pool: ConnectionPool, prepare: () => PreparedRequest) {
+  /** @param number - Which attempt of the call it is, the first being 1. */
+  constructor(owner: AttemptOwner, pool: ConnectionPool, number: number) {
     this.#owner = owner;
     this.#pool = pool;
     this.endpoint = pool.endpoint;
-    this.#prepare = prepare;
+    this.#number = number;
   }
 
-  get options(): Dispatcher.DispatchOptions {
-    const { options, reader } = this.#prepare();
+  prepare(): Dispatcher.DispatchOptions {
+    const { options, reader } = this.#owner.prepare(this.#number);
     this.#reader = reader;
     return options;
   }

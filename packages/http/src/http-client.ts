@@ -11,9 +11,7 @@ import {
 } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
 import {
-  type ClusterState,
   type Clusters,
-  type EndpointState,
   editHeaders,
   type Forward,
   outboundDeadlineMs,
@@ -21,7 +19,6 @@ import {
 } from '@inmesh/resilience';
 import { Dispatcher, Agent as UndiciAgent } from 'undici';
 import { ClientExchange } from './client-exchange.js';
-import type { ConnectionPool } from './connection-pool.js';
 import { toLegacyHandler } from './legacy-handler.js';
 import { MeshAgent } from './mesh-agent.js';
 import { nameHost, OutboundRequest } from './outbound-request.js';
@@ -190,16 +187,11 @@ class MeshDispatcher extends Dispatcher {
       parent,
       deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
       onEnd: this.#onEnd,
-      pool: (endpoint) => this.#poolOf(cluster, endpoint),
+      pools: this.#pools,
       runtime,
     });
     this.#live.add(exchange);
     return exchange;
-  }
-
-  #poolOf(cluster: ClusterState | undefined, endpoint: EndpointState): ConnectionPool {
-    if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
-    return this.#pools.of(cluster, endpoint);
   }
 }
 

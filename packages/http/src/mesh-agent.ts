@@ -225,18 +225,9 @@ export class MeshAgent extends Agent {
   ): void {
     const { runtime, dialer } = this.#options;
     const fail = (error: Error): void => (done as OnFailure | undefined)?.(error);
-    const { maxConnections } = cluster.rules.limits;
-    if (cluster.connections >= maxConnections) {
-      cluster.stats.overflows++;
-      queueMicrotask(() =>
-        fail(
-          new MeshError(
-            'INMESH_ERR_OVERFLOW',
-            `${cluster.name} has ${cluster.connections} connections, at most ${maxConnections} are allowed: maxConnections`,
-            { stackless: true, details: { cluster: cluster.name, limit: 'maxConnections' } },
-          ),
-        ),
-      );
+    if (cluster.connections >= cluster.rules.limits.maxConnections) {
+      const refusal = cluster.overflow('maxConnections', cluster.connections);
+      queueMicrotask(() => fail(refusal));
       return;
     }
     const startMs = runtime.now();

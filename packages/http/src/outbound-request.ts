@@ -1,6 +1,6 @@
 import { stringify } from 'node:querystring';
 import { Readable } from 'node:stream';
-import type { FlatHeaders, Headers } from '@inmesh/core';
+import type { FlatHeaders, Headers, Runtime } from '@inmesh/core';
 import {
   attemptHeader,
   deadlineHeader,
@@ -117,14 +117,19 @@ export class OutboundRequest implements RoutedRequest {
   }
 
   /** The request for an attempt; a streamed body is read by one attempt at a time, each from its beginning. */
-  prepare(forward: Forward | undefined, deadlineMs: number, attempt: number, nowMs: number): PreparedRequest {
+  prepare(
+    forward: Forward | undefined,
+    deadlineMs: number,
+    attempt: number,
+    runtime: Pick<Runtime, 'now'>,
+  ): PreparedRequest {
     const given = this.#given;
     const reader = this.#body?.open();
     const options = {
       path: forward?.target ?? this.target,
       method: given.method,
       body: (reader ?? given.body) as Dispatcher.DispatchOptions['body'],
-      headers: this.#fieldLines(deadlineMs, attempt, nowMs),
+      headers: this.#fieldLines(deadlineMs, attempt, runtime),
       blocking: given.blocking,
       upgrade: given.upgrade,
       headersTimeout: given.headersTimeout,
@@ -139,14 +144,14 @@ export class OutboundRequest implements RoutedRequest {
   }
 
   /** Silence on the wire: a header is added only where it says something. */
-  #fieldLines(deadlineMs: number, attempt: number, nowMs: number): string[] {
+  #fieldLines(deadlineMs: number, attempt: number, runtime: Pick<Runtime, 'now'>): string[] {
     const { raw } = this.headers;
     const isPlain = attempt === 1 && deadlineMs === Number.POSITIVE_INFINITY;
     if (isPlain) return raw;
     const lines = [...raw];
     // A deadline that has passed is caught before; less than a millisecond says the same as 1.
     if (deadlineMs !== Number.POSITIVE_INFINITY)
-      lines.push(deadlineHeader, formatDeadline(deadlineMs, nowMs) ?? '1');
+      lines.push(deadlineHeader, formatDeadline(deadlineMs, runtime.now()) ?? '1');
     if (attempt > 1) lines.push(attemptHeader, String(attempt));
     return lines;
   }

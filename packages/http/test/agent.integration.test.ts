@@ -330,7 +330,7 @@ describe('agent', () => {
     await server.arrived();
     await expect(ask('http://orders/', { agent })).rejects.toMatchObject({
       code: 'INMESH_ERR_OVERFLOW',
-      message: 'orders has 1 connections, at most 1 are allowed: maxConnections',
+      message: 'orders has 1 connections, at most 1 are allowed (rules.limits.maxConnections)',
     });
     const cluster = client.state('orders');
     expect([cluster.connections, cluster.stats.overflows]).toEqual([1, 1]);

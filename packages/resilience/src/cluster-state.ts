@@ -2,14 +2,14 @@ import type {
   Backoff,
   BackoffRules,
   Cluster,
+  ClusterLimits,
   ClusterRules,
   Endpoint,
-  Logger,
   MeshError,
-  Runtime,
 } from '@inmesh/core';
 import { backoffMs } from './backoff.js';
 import { type BalancerFactory, balancersByName } from './balancers.js';
+import type { ClusterParts, ClusterStats } from './cluster-parts.js';
 import { overflow } from './driver-errors.js';
 import {
   countEjection,
@@ -21,60 +21,18 @@ import {
   mayEject,
 } from './ejection.js';
 import { EndpointLevels } from './endpoint-levels.js';
-import { type AttemptResult, EndpointState, endpointKey, type Tried, wasTried } from './endpoint-state.js';
+import { type AttemptResult, type EndpointState, mergeEndpoints, type Tried } from './endpoint-state.js';
 import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
+import { type Accepts, nextBack, repick } from './repick.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
 import { defaultBackoff, recoveryRamp } from './rules.js';
-
-/** What clusters share. */
-export interface ClusterParts {
-  /** Time and chance. */
-  readonly runtime: Runtime;
-  /** Told about ejections. */
-  readonly logger: Logger;
-  /** Our own `region/zone/subzone`. @defaultValue not known */
-  readonly locality?: string;
-  /** Asked when an endpoint of a cluster could not be connected to: its names may resolve to others by now. @defaultValue nobody */
-  readonly onUnreachable?: (cluster: string) => void;
-  /** A balancer of the user's, by cluster name; in place of the one of the rules. @defaultValue none */
-  readonly balancers?: Readonly<Record<string, BalancerFactory>>;
-}
-
-/** What happened in a cluster since the start. */
-export interface ClusterStats {
-  /** Calls that were begun. */
-  calls: number;
-  /** Attempts that were sent again. */
-  retries: number;
-  /** Retries that the budget refused. */
-  budgetRefusals: number;
-  /** Calls and attempts refused by a limit. */
-  overflows: number;
-  /** Endpoints taken out. */
-  ejections: number;
-}
-
-/** How often an endpoint is picked anew that is on probation with calls enough. Finagle's effort. */
-const probationEffort = 4;
 
 /** Between ejections that are ended early, in milliseconds: where nothing can be reached, that is no news for each call. */
 const rescueIntervalMs = 1000;
 
 /** Replies that the average of {@link ClusterState.typicalMs} goes over. */
 const typicalWindow = 16;
-
-/** Whether an endpoint will do for a pick. */
-export type Accepts = (endpoint: EndpointState) => boolean;
-
-function isAllowed(
-  endpoint: EndpointState,
-  accepts: Accepts | undefined,
-  last: EndpointState | undefined,
-  before: Tried | undefined,
-): boolean {
-  return endpoint !== last && !wasTried(endpoint, before) && (accepts === undefined || accepts(endpoint));
-}
 
 /**
  * The live state of one cluster: endpoints and what is known of them, the retry budget, counts against the limits.
@@ -181,7 +139,7 @@ export class ClusterState {
     const picked = this.#levels.pick(nowMs);
     if (picked === undefined) return undefined;
     if (!picked.isOnProbation && accepts === undefined) return picked;
-    return this.#pickAgain(picked, nowMs, repicks, accepts);
+    return repick(this.#levels, picked, nowMs, repicks, this.#probes(), accepts);
   }
 
   /**
@@ -198,7 +156,7 @@ export class ClusterState {
   ): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs);
-    return picked && this.#pickAgain(picked, nowMs, repicks, undefined, last, before);
+    return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), undefined, last, before);
   }
 
   /**
@@ -211,14 +169,7 @@ export class ClusterState {
    */
   rescue(nowMs: number, accepts?: Accepts, last?: EndpointState, before?: Tried): EndpointState | undefined {
     if (this.#ejected === 0 || nowMs < this.#nextRescueMs) return undefined;
-    let first: EndpointState | undefined;
-    for (const one of this.#states.values())
-      if (
-        one.isEjected &&
-        isAllowed(one, accepts, last, before) &&
-        (first === undefined || one.ejectedUntilMs < first.ejectedUntilMs)
-      )
-        first = one;
+    const first = nextBack(this.#states.values(), accepts, last, before);
     if (first === undefined) return undefined;
     this.#nextRescueMs = nowMs + rescueIntervalMs;
     this.#release(first, nowMs);
@@ -237,11 +188,27 @@ export class ClusterState {
     const { maxRequests } = this.rules.limits;
     this.stats.calls++;
     if (this.activeCalls >= maxRequests) {
-      this.stats.overflows++;
-      return overflow(this.name, this.activeCalls, maxRequests);
+      return this.overflow('maxRequests', this.activeCalls);
     }
     this.activeCalls++;
     return undefined;
+  }
+
+  /**
+   * An attempt begins to wait for a connection: counts it in, until somebody takes it off {@link pending}.
+   *
+   * @returns Why it may not.
+   */
+  queue(): MeshError | undefined {
+    if (this.pending >= this.rules.limits.maxPending) return this.overflow('maxPending', this.pending);
+    this.pending++;
+    return undefined;
+  }
+
+  /** Counts what goes beyond a limit, and says so. */
+  overflow(limit: keyof ClusterLimits, count: number): MeshError {
+    this.stats.overflows++;
+    return overflow(this.name, limit, count, this.rules.limits[limit]);
   }
 
   /** An attempt begins. */
@@ -339,56 +306,14 @@ export class ClusterState {
 
   #replaceEndpoints(endpoints: readonly Endpoint[]): void {
     const nowMs = this.#parts.runtime.now();
-    const { slowStart } = this.rules;
-    const isFirst = this.#states.size === 0;
-    const states = new Map<string, EndpointState>();
-    for (const endpoint of endpoints) {
-      const key = endpointKey(endpoint);
-      if (states.has(key)) continue;
-      let state = this.#states.get(key);
-      if (state === undefined) {
-        state = new EndpointState(key, endpoint, nowMs);
-        if (slowStart !== undefined && !isFirst) {
-          state.rampFromMs = nowMs;
-          state.rampMs = slowStart.windowMs;
-        }
-      } else state.endpoint = endpoint;
-      states.set(key, state);
-    }
-    for (const [key, state] of this.#states) if (!states.has(key)) state.isGone = true;
+    const states = mergeEndpoints(this.#states, endpoints, this.rules.slowStart, nowMs);
     this.#states = states;
     this.#rebuild(nowMs);
     for (const listener of this.#listeners) listener();
   }
 
-  #pickAgain(
-    first: EndpointState,
-    nowMs: number,
-    repicks: number,
-    accepts?: Accepts,
-    last?: EndpointState,
-    before?: Tried,
-  ): EndpointState | undefined {
-    let picked = first;
-    for (let left = Math.max(repicks, probationEffort); ; left--) {
-      if (!this.#isBusyProbe(picked) && isAllowed(picked, accepts, last, before)) return picked;
-      if (left === 0) break;
-      picked = this.#levels.pick(nowMs) ?? picked;
-    }
-    // Chance did not find one; look at all of them, least loaded first.
-    let best: EndpointState | undefined;
-    let busyProbe: EndpointState | undefined;
-    for (const one of this.#levels.usable) {
-      if (!isAllowed(one, accepts, last, before)) continue;
-      if (this.#isBusyProbe(one)) busyProbe ??= one;
-      else if (best === undefined || one.active < best.active) best = one;
-    }
-    // A busy probe is better than nothing.
-    return best ?? busyProbe;
-  }
-
-  #isBusyProbe({ isOnProbation, active }: EndpointState): boolean {
-    return isOnProbation && active >= (this.rules.outlier?.probes ?? 1);
+  #probes(): number {
+    return this.rules.outlier?.probes ?? 1;
   }
 
   #eject(endpoint: EndpointState, cause: EjectionCause, nowMs: number): void {

@@ -1,5 +1,6 @@
 import type { Cluster } from '@inmesh/core';
-import { type ClusterParts, ClusterState } from './cluster-state.js';
+import type { ClusterParts } from './cluster-parts.js';
+import { ClusterState } from './cluster-state.js';
 
 /** The clusters of a mesh by name; each keeps its state while it is configured. */
 export class Clusters {

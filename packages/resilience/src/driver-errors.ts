@@ -1,4 +1,11 @@
-import { type Cluster, isMeshError, MeshError, type MeshErrorCode, type Reached } from '@inmesh/core';
+import {
+  type Cluster,
+  type ClusterLimits,
+  isMeshError,
+  MeshError,
+  type MeshErrorCode,
+  type Reached,
+} from '@inmesh/core';
 import type { Attempt } from './attempt.js';
 import type { EndpointState, Tried } from './endpoint-state.js';
 
@@ -49,12 +56,18 @@ function causeOf(last: Tried | undefined): { readonly cause?: MeshError } {
   return last instanceof FailedAttempt ? { cause: last.error } : {};
 }
 
-/** Too many calls in flight. */
-export function overflow(cluster: string, active: number, limit: number): MeshError {
+const limited: Readonly<Record<keyof ClusterLimits, string>> = Object.freeze({
+  maxConnections: 'connections',
+  maxPending: 'calls that wait for a connection',
+  maxRequests: 'calls in flight',
+});
+
+/** A cluster has as much of something as it may. */
+export function overflow(cluster: string, limit: keyof ClusterLimits, count: number, max: number): MeshError {
   return new MeshError(
     'INMESH_ERR_OVERFLOW',
-    `${cluster} has ${active} calls in flight, at most ${limit} are allowed: maxRequests`,
-    { stackless: true, details: { cluster, limit: 'maxRequests' } },
+    `${cluster} has ${count} ${limited[limit]}, at most ${max} are allowed (rules.limits.${limit})`,
+    { stackless: true, details: { cluster, limit } },
   );
 }
 

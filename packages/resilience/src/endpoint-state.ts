@@ -1,4 +1,4 @@
-import type { Endpoint } from '@inmesh/core';
+import type { Endpoint, SlowStartRules } from '@inmesh/core';
 
 /** Cost of an endpoint that has not answered yet, in milliseconds. Envoy's `default_rtt`. */
 export const unknownCostMs = 10;
@@ -96,4 +96,33 @@ export class EndpointState {
     this.gatewayErrorsInRow = 0;
     this.localErrorsInRow = 0;
   }
+}
+
+/**
+ * Endpoints as they are configured now: what is known of those that were there before stays.
+ *
+ * @param slowStart - For those that join others; `undefined` gives them their full share at once.
+ */
+export function mergeEndpoints(
+  before: ReadonlyMap<string, EndpointState>,
+  endpoints: readonly Endpoint[],
+  slowStart: SlowStartRules | undefined,
+  nowMs: number,
+): Map<string, EndpointState> {
+  const states = new Map<string, EndpointState>();
+  for (const endpoint of endpoints) {
+    const key = endpointKey(endpoint);
+    if (states.has(key)) continue;
+    let state = before.get(key);
+    if (state === undefined) {
+      state = new EndpointState(key, endpoint, nowMs);
+      if (slowStart !== undefined && before.size > 0) {
+        state.rampFromMs = nowMs;
+        state.rampMs = slowStart.windowMs;
+      }
+    } else state.endpoint = endpoint;
+    states.set(key, state);
+  }
+  for (const [key, state] of before) if (!states.has(key)) state.isGone = true;
+  return states;
 }

@@ -11,12 +11,8 @@ export {
   roundRobin,
 } from './balancers.js';
 export { CallDriver } from './call-driver.js';
-export {
-  type Accepts,
-  type ClusterParts,
-  ClusterState,
-  type ClusterStats,
-} from './cluster-state.js';
+export type { ClusterParts, ClusterStats } from './cluster-parts.js';
+export { ClusterState } from './cluster-state.js';
 export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
 export { noEndpoint } from './driver-errors.js';
@@ -39,6 +35,7 @@ export {
   priorityLoad,
 } from './priority-load.js';
 export { rampFactor } from './ramp.js';
+export type { Accepts } from './repick.js';
 export { allowedRetries, RetryBudget } from './retry-budget.js';
 export {
   defaultRetryConditions,

@@ -1,0 +1,76 @@
+import type { EndpointLevels } from './endpoint-levels.js';
+import { type EndpointState, type Tried, wasTried } from './endpoint-state.js';
+
+/** How often an endpoint is picked anew that is on probation with calls enough. Finagle's effort. */
+const probationEffort = 4;
+
+/** Whether an endpoint will do for a pick. */
+export type Accepts = (endpoint: EndpointState) => boolean;
+
+/**
+ * Whether an endpoint is none of those tried, and will do.
+ *
+ * @param last - Tried last.
+ * @param before - Tried before that.
+ */
+function isAllowed(
+  endpoint: EndpointState,
+  accepts: Accepts | undefined,
+  last: EndpointState | undefined,
+  before: Tried | undefined,
+): boolean {
+  return endpoint !== last && !wasTried(endpoint, before) && (accepts === undefined || accepts(endpoint));
+}
+
+/** The one of those ejected that would be back first, if it is allowed. */
+export function nextBack(
+  endpoints: Iterable<EndpointState>,
+  accepts: Accepts | undefined,
+  last: EndpointState | undefined,
+  before: Tried | undefined,
+): EndpointState | undefined {
+  let first: EndpointState | undefined;
+  for (const one of endpoints) {
+    if (!one.isEjected || !isAllowed(one, accepts, last, before)) continue;
+    if (first === undefined || one.ejectedUntilMs < first.ejectedUntilMs) first = one;
+  }
+  return first;
+}
+
+function isBusyProbe({ isOnProbation, active }: EndpointState, probes: number): boolean {
+  return isOnProbation && active >= probes;
+}
+
+/**
+ * An endpoint that is allowed and no busy probe: `first`, or one that is picked anew, or any.
+ *
+ * @param repicks - How often it is picked anew.
+ * @param probes - Calls that an endpoint on probation gets at a time.
+ */
+export function repick(
+  levels: EndpointLevels,
+  first: EndpointState,
+  nowMs: number,
+  repicks: number,
+  probes: number,
+  accepts?: Accepts,
+  last?: EndpointState,
+  before?: Tried,
+): EndpointState | undefined {
+  let picked = first;
+  for (let left = Math.max(repicks, probationEffort); ; left--) {
+    if (!isBusyProbe(picked, probes) && isAllowed(picked, accepts, last, before)) return picked;
+    if (left === 0) break;
+    picked = levels.pick(nowMs) ?? picked;
+  }
+  // Chance did not find one; look at all of them, least loaded first.
+  let best: EndpointState | undefined;
+  let busyProbe: EndpointState | undefined;
+  for (const one of levels.usable) {
+    if (!isAllowed(one, accepts, last, before)) continue;
+    if (isBusyProbe(one, probes)) busyProbe ??= one;
+    else if (best === undefined || one.active < best.active) best = one;
+  }
+  // A busy probe is better than nothing.
+  return best ?? busyProbe;
+}
