@@ -143,7 +143,7 @@ export class CallDriver implements Timer {
     // Nothing follows any more, and what ends the reply is not what ended the attempts before.
     this.#tried = undefined;
     if (this.#call.deadlineMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
-    else this.#runtime.arm(this, this.#call.deadlineMs - nowMs);
+    else this.#runtime.arm(this, Math.ceil(this.#call.deadlineMs - nowMs));
     return true;
   }
 
@@ -333,8 +333,9 @@ export class CallDriver implements Timer {
     // No socket stands for the call meanwhile, and our timers keep no process alive.
     this.#runtime.hold?.();
     this.#current = undefined;
-    // Shorter than the time that is left, or nothing: see what lets a call wait.
-    this.#runtime.arm(this, waitMs);
+    // Shorter than the time that is left, or nothing: see what lets a call wait. Whole milliseconds, as with every time
+    // that is armed here: a number that is no small integer takes heap of its own.
+    this.#runtime.arm(this, Math.ceil(waitMs));
   }
 
   #arm(nowMs: number): void {
@@ -343,7 +344,7 @@ export class CallDriver implements Timer {
       ? this.#call.deadlineMs
       : Math.min(this.#call.deadlineMs, orNever(this.#headDueMs), orNever(this.#attemptDueMs));
     if (dueMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
-    else this.#runtime.arm(this, dueMs - nowMs);
+    else this.#runtime.arm(this, Math.ceil(dueMs - nowMs));
   }
 
   #onAttemptTimeout(nowMs: number): void {
