@@ -182,3 +182,21 @@ export async function workers(
     }),
   );
 }
+
+/** 1,000 GETs by 8 workers, all of which must be answered 503; how many were. */
+export async function thousandFailures(mesh: Mesh): Promise<number> {
+  let ended = 0;
+  let left = 1000;
+  await workers(
+    8,
+    () => left <= 0,
+    async () => {
+      left--;
+      const reply = await mesh.fetch('http://ledger/');
+      await reply.arrayBuffer();
+      ended++;
+      check(reply.status === 503, `status ${reply.status}`);
+    },
+  );
+  return ended;
+}

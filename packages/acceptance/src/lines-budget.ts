@@ -2,7 +2,15 @@ import { Client } from '@grpc/grpc-js';
 import { type Endpoint, WatchSource } from '@inmesh/core';
 import type { Line } from './context.js';
 import { check } from './harness.js';
-import { Ledger, ledgerIdentity, meshClient, payByGrpc, settled, workers } from './ledger.js';
+import {
+  Ledger,
+  ledgerIdentity,
+  meshClient,
+  payByGrpc,
+  settled,
+  thousandFailures,
+  workers,
+} from './ledger.js';
 
 const httpBudget: Line = {
   title:
@@ -15,17 +23,7 @@ const httpBudget: Line = {
       retryOn: '5xx',
       retries: 2,
     });
-    let left = 1000;
-    await workers(
-      8,
-      () => left <= 0,
-      async () => {
-        left--;
-        const reply = await mesh.fetch('http://ledger/');
-        await reply.arrayBuffer();
-        check(reply.status === 503, `status ${reply.status}`);
-      },
-    );
+    await thousandFailures(mesh);
     const total = await ledger.total();
     check(total >= 1005 && total <= 1011, `${total} requests`);
     await ledger.mode('ok');

@@ -11,6 +11,7 @@ import {
   payByGrpc,
   type Replica,
   settled,
+  thousandFailures,
   toMessage,
   workers,
 } from './ledger.js';
@@ -153,19 +154,7 @@ export const bigFailures: Line = {
       upstreams: { ledger: { endpoints: ledger.addresses, calls: { retry: { conditions: ['5xx'] } } } },
       poolSize: 1,
     });
-    let ended = 0;
-    let left = 1000;
-    await workers(
-      8,
-      () => left <= 0,
-      async () => {
-        left--;
-        const reply = await mesh.fetch('http://ledger/');
-        await reply.arrayBuffer();
-        ended++;
-        check(reply.status === 503, `status ${reply.status}`);
-      },
-    );
+    const ended = await thousandFailures(mesh);
     await settled(mesh, 'ledger');
     check(ended >= 1000 && inFlight(mesh, 'ledger') === 0, `${ended} ended`);
     await mesh.close();

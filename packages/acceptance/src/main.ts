@@ -4,14 +4,13 @@ import { Bench, Skip, stopDemo } from './harness.js';
 import { interop } from './line-interop.js';
 import { bigBodies, streamedBodies } from './lines-bodies.js';
 import { boundedRetries } from './lines-budget.js';
+import { spellingsOfAdmin, spoofedIdentity } from './lines-frameworks.js';
 import { queuedCalls, relayedHeaders, travellingDeadline } from './lines-hops.js';
 import {
   changedPolicy,
   environmentAlone,
   onePort,
   slowClients,
-  spellingsOfAdmin,
-  spoofedIdentity,
   strictAndPermissive,
   webSockets,
   whoMay,

@@ -115,11 +115,6 @@ export class ReplayBody {
     return this.#failure === undefined && (!this.#isRead || this.#isKeeping);
   }
 
-  /** What the source threw. */
-  get failure(): MeshError | undefined {
-    return this.#failure;
-  }
-
   /** Bytes that are held now, read or not. */
   get heldBytes(): number {
     return this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0);

@@ -323,18 +323,23 @@ describe('HTTP client under failure', () => {
     expect([state.activeCalls, state.endpoints[0]?.active]).toEqual([0, 0]);
   });
 
-  it('says that an endpoint speaks another protocol', async () => {
+  it.each([
+    ['another protocol', 'SSH-2.0-OpenSSH_9.2\r\n'],
+    ['a status of 000', 'HTTP/1.1 000 Odd\r\ncontent-length: 0\r\n\r\n'],
+    ['a status of 099', 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n'],
+  ])('says that an endpoint answers with %s, and keeps no count of it', async (_what, answer) => {
     const { createServer: createTls } = await import('node:tls');
     const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/orders');
     const odd = createTls(
       { cert: certPem, key: keyPem, ca: mesh.ca.bundlePem, requestCert: true },
-      (socket) => socket.on('error', () => {}).end('SSH-2.0-OpenSSH_9.2\r\n'),
+      (socket) => socket.on('error', () => {}).once('data', () => socket.end(answer)),
     ).listen(0, '127.0.0.1');
     await once(odd, 'listening');
     mesh.cleanup(() => void odd.close());
     const client = await mesh.client({ orders: [(odd.address() as AddressInfo).port] });
     const failure = await client.fetch('http://orders/').catch((error: Error) => error.cause);
     expect((failure as MeshError).code).toBe('INMESH_ERR_BAD_REPLY');
+    expect(client.state('orders').activeCalls).toBe(0);
   });
 
   it('does not wait for a century that a reply asks for', async () => {
