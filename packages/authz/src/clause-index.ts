@@ -1,8 +1,13 @@
 import { type Clause, firstSegment } from './clause.js';
 import type { TestInput } from './test-input.js';
 
-/** Below this, walking the list is faster than looking in maps. */
-const linearLimit = 16;
+/** Up to this, walking the list is faster than looking in maps. */
+const linearLimit = 2;
+/**
+ * Clauses of one principal or namespace that are worth walking. A walk costs more than it seems between two requests,
+ * when little of it is in the processor's caches.
+ */
+const peerLimit = 8;
 
 type Bucket = Map<string, Clause[]>;
 
@@ -23,10 +28,22 @@ function findIn(clauses: readonly Clause[] | undefined, input: TestInput): Claus
   return undefined;
 }
 
+/** Tells the clauses whose keys have few clauses each. */
+function rare(
+  clauses: readonly Clause[],
+  keysOf: (clause: Clause) => readonly string[] | undefined,
+): (clause: Clause) => boolean {
+  const counts = new Map<string, number>();
+  for (const clause of clauses)
+    for (const key of keysOf(clause) ?? []) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return (clause) => keysOf(clause)?.every((key) => (counts.get(key) ?? 0) <= peerLimit) === true;
+}
+
 /** Finds a clause that matches, looking only at those that can. */
 export class ClauseIndex {
   readonly #all: readonly Clause[];
   readonly #isFolded: boolean;
+  readonly #hasPaths: boolean = false;
   readonly #paths: Bucket = new Map();
   readonly #segments: Bucket = new Map();
   readonly #principals: Bucket = new Map();
@@ -41,14 +58,20 @@ export class ClauseIndex {
     this.#all = clauses;
     this.#isFolded = isFolded;
     if (clauses.length <= linearLimit) return;
+    const isRarePrincipal = rare(clauses, ({ keys }) => keys.principals);
+    const isRareNamespace = rare(clauses, ({ keys }) => keys.namespaces);
     for (const clause of clauses) {
       const { paths, segments, principals, namespaces } = clause.keys;
-      if (paths !== undefined) file(this.#paths, paths, clause);
+      // Peers first: they are strings of a connection, a path may have to be spelled in several ways.
+      if (isRarePrincipal(clause)) file(this.#principals, principals ?? [], clause);
+      else if (isRareNamespace(clause)) file(this.#namespaces, namespaces ?? [], clause);
+      else if (paths !== undefined) file(this.#paths, paths, clause);
       else if (segments !== undefined) file(this.#segments, segments, clause);
       else if (principals !== undefined) file(this.#principals, principals, clause);
       else if (namespaces !== undefined) file(this.#namespaces, namespaces, clause);
       else this.#rest.push(clause);
     }
+    this.#hasPaths = this.#paths.size + this.#segments.size > 0;
   }
 
   /** How many clauses there are. */
@@ -59,7 +82,11 @@ export class ClauseIndex {
   /** A clause that matches. */
   find(input: TestInput): Clause | undefined {
     if (this.#all.length <= linearLimit) return findIn(this.#all, input);
-    return this.#findByPath(input) ?? this.#findByPeer(input) ?? findIn(this.#rest, input);
+    return (
+      this.#findByPeer(input) ??
+      (this.#hasPaths ? this.#findByPath(input) : undefined) ??
+      findIn(this.#rest, input)
+    );
   }
 
   #findByPath(input: TestInput): Clause | undefined {
