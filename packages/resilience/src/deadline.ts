@@ -6,6 +6,10 @@ export const deadlineHeader = 'x-envoy-expected-rq-timeout-ms';
 /** Part of the time left that is kept for the way back, in milliseconds, at least. */
 const slackMs = 1;
 
+/** Longest number that {@link deadlineHeader} may hold: eleven days. */
+const maxDigits = 9;
+const zero = '0'.charCodeAt(0);
+
 /**
  * Text for {@link deadlineHeader}.
  *
@@ -18,7 +22,15 @@ export function formatDeadline(deadlineMs: number, nowMs: number): string | unde
 
 /** Reads {@link deadlineHeader}: milliseconds; `undefined` if it is not one. */
 export function parseDeadline(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : undefined;
+  if (value === undefined || value === '' || value.length > maxDigits) return undefined;
+  let leftMs = 0;
+  // No pattern: this reads a header of almost every request.
+  for (let i = 0; i < value.length; i++) {
+    const digit = value.charCodeAt(i) - zero;
+    if (digit < 0 || digit > 9) return undefined;
+    leftMs = leftMs * 10 + digit;
+  }
+  return leftMs;
 }
 
 /** The deadline of an outbound call: the caller's own total, and what its inbound call has left. */
