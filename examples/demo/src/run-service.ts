@@ -45,7 +45,6 @@ export async function runService({
     mode: mtls,
     identity,
   });
-  const stop = (): void => void mesh.close().finally(() => process.exit(0));
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  // SIGTERM is the mesh's; Ctrl-C of a demo is to be as gentle.
+  process.on('SIGINT', () => process.kill(process.pid, 'SIGTERM'));
 }

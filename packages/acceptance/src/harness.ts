@@ -120,6 +120,16 @@ export class Bench {
     cwd = this.dir,
     script = join(demoDir, 'services', 'any.js'),
   ): Promise<Service> {
+    return (await this.running(name, env, script, cwd)).service;
+  }
+
+  /** As {@link service}; also tells its exit code, when it has one. */
+  async running(
+    name: string,
+    env: Readonly<Record<string, string>>,
+    script: string,
+    cwd = this.dir,
+  ): Promise<{ readonly service: Service; readonly exited: Promise<number | null> }> {
     this.#count++;
     const log = this.path(`${name}-${this.#count}.log`);
     const fd = openSync(log, 'a');
@@ -137,7 +147,8 @@ export class Bench {
       );
     });
     child.disconnect();
-    return { ...told, log };
+    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    return { service: { ...told, log }, exited };
   }
 
   /** Starts a program of somebody else's; ended with this run. */

@@ -96,4 +96,3 @@ const server = mesh.serve((request: IncomingMessage, response: ServerResponse) =
 server.addGrpc(grpc);
 const { port } = await server.listen(0, '127.0.0.1');
 process.send?.({ name: mesh.config.values.serviceName, pid: process.pid, host: '127.0.0.1', port });
-process.on('SIGTERM', () => void mesh.close().finally(() => process.exit(0)));

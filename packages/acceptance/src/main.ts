@@ -15,6 +15,7 @@ import {
   webSockets,
   whoMay,
 } from './lines-http.js';
+import { rollingRestarts } from './lines-restart.js';
 import { ownNames, rotation, versionsAndSessions, wrongCertificates } from './lines-tls.js';
 import { bigFailures, fastFailure, killedReplica, longStreams } from './lines-traffic.js';
 import { prepare } from './prepare.js';
@@ -64,6 +65,7 @@ const lines: readonly Line[] = [
   queuedCalls,
   fastFailure,
   chaos,
+  rollingRestarts,
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';

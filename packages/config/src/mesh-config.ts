@@ -89,6 +89,8 @@ export interface MeshConfig {
   readonly drainDelay: number;
   /** How long calls in flight may take to end when closing. */
   readonly drainTimeout: number;
+  /** What SIGTERM does: drain and end the process, or nothing of ours. */
+  readonly sigterm: 'drain' | 'off';
   /** What is logged. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'off';
 }

@@ -155,7 +155,7 @@ export const settings = Object.freeze([
     'DRAIN_DELAY',
     duration(0, hourMs),
     5000,
-    'How long a closing listener still accepts connections: from mesh.close(), which a handler of SIGTERM should call.',
+    'How long a closing listener still accepts connections: counted from SIGTERM or mesh.close().',
   ),
   setting(
     'drainTimeout',
@@ -163,6 +163,13 @@ export const settings = Object.freeze([
     duration(0, 24 * hourMs),
     25_000,
     'How long calls in flight may take to end when closing, after that.',
+  ),
+  setting(
+    'sigterm',
+    'SIGTERM',
+    choice('drain', 'off'),
+    'drain',
+    'What SIGTERM does: drain and end the process, the end being left to listeners of the application if it has any; or nothing of ours.',
   ),
   setting(
     'logLevel',

@@ -9,6 +9,8 @@ export interface LiveCall {
   recheck(): Verdict;
   /** Ends the call because the new policy halts it. */
   onRevoked(halt: Halt): void;
+  /** The time to drain is over: gives the call the end that its protocol has, if it has one for a call under way. */
+  conclude(): void;
   /** Link, owned by {@link LiveCalls}; start with `undefined`. */
   liveNext: LiveCall | undefined;
   /** Link, owned by {@link LiveCalls}; start with `undefined`. */

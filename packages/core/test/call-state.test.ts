@@ -70,6 +70,7 @@ describe('LiveCalls', () => {
       call: createCall(),
       recheck: () => (verdict === 'stop' ? { kind: 'reject', error: gone } : undefined),
       onRevoked,
+      conclude: () => {},
       liveNext: undefined,
       livePrevious: undefined,
     };

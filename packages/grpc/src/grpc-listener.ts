@@ -81,18 +81,23 @@ class Listener implements GrpcListener {
     readonly timeoutMs: number;
   }): Promise<void> {
     const { runtime, live } = this.#options;
-    this.#attached.drain(delayMs + timeoutMs);
+    // Sessions outlast the calls, which get a status when their time is over.
+    this.#attached.drain(delayMs + timeoutMs + 2 * lingerMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
     const closed = new Promise<void>((resolve) =>
       this.server.listening ? this.server.close(() => resolve()) : resolve(),
     );
     // Clients that came back meanwhile find nobody now, and go elsewhere.
     this.#isLast = true;
-    this.#attached.drain(timeoutMs);
+    this.#attached.drain(timeoutMs + 2 * lingerMs);
     if (timeoutMs > 0) {
       // Calls that were under way when GOAWAY was sent still arrive; callers close when their last one has ended.
       await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
       await this.#within(timeoutMs, live.whenIdle());
+      if (live.size > 0) {
+        live.forEach((one) => one.conclude());
+        await this.#within(lingerMs, live.whenIdle());
+      }
     }
     this.#attached.close();
     for (const socket of this.#sockets) socket.destroySoon();

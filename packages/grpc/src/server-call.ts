@@ -106,10 +106,17 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#parts.call.finish(this.#error);
   }
 
+  conclude(): void {
+    this.#parts.call.cancel(
+      new MeshError('INMESH_ERR_CLOSED', 'the listener closed before the call ended', { stackless: true }),
+    );
+  }
+
   /** Somebody cancelled the call; for {@link CallState}. */
   abort(reason: MeshError): void {
     this.#error ??= reason;
-    this.#stop({ status: reason.status, code: grpcStatusNumber(reason.status), message: '' });
+    const message = reason.code === 'INMESH_ERR_CLOSED' ? reason.message : '';
+    this.#stop({ status: reason.status, code: grpcStatusNumber(reason.status), message });
   }
 
   #checked(given: Halt): Halt {

@@ -93,7 +93,8 @@ class Listener implements HttpListener {
     });
     // Told at once, so that clients move while we still accept: nothing that is under way is lost.
     this.#http2.drain(false);
-    this.#options.grpc?.()?.drain(delayMs + timeoutMs);
+    // Their sessions outlast the calls, which get a status when their time is over.
+    this.#options.grpc?.()?.drain(delayMs + timeoutMs + 2 * lingerMs);
     if (this.server.listening && delayMs > 0) await runtime.sleep(delayMs);
     const closed = new Promise<void>((resolve) => {
       // Not http's own close, which ends idle connections at once: a request may be on its way on each of them.
@@ -102,11 +103,15 @@ class Listener implements HttpListener {
     });
     // Those that came back meanwhile find nobody now, and go elsewhere.
     this.#http2.drain(true);
-    this.#options.grpc?.()?.drain(timeoutMs);
+    this.#options.grpc?.()?.drain(timeoutMs + 2 * lingerMs);
     if (timeoutMs > 0) {
       await this.#within(Math.min(lingerMs, timeoutMs), this.#whenNoSockets());
       this.server.closeIdleConnections();
       await this.#within(timeoutMs, live.whenIdle());
+      if (live.size > 0) {
+        live.forEach((one) => one.conclude());
+        await this.#within(lingerMs, live.whenIdle());
+      }
       if (live.size === 0) await this.#within(timeoutMs, this.#whenFlushed());
     }
     this.#http2.destroy();

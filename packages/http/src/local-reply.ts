@@ -16,6 +16,7 @@ import {
   replyStatusFault,
   sendableHeaders,
 } from '@inmesh/core';
+import { sentType } from './sent-type.js';
 
 /** A request of either protocol. */
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
@@ -108,6 +109,17 @@ export function overrule(response: AnyResponse, halt: Halt): void {
   // What the handler has set so far is about a body that is not sent.
   for (const name of response.getHeaderNames()) response.removeHeader(name);
   sendReply(response, replyOf(halt), true);
+  mute(response);
+}
+
+/**
+ * Ends a reply of server-sent events, which has no other end; its handler may go on writing, to nobody. A reply of
+ * another type is left alone: cut, it is known to be incomplete, ended it would look whole.
+ */
+export function concludeResponse(response: AnyResponse): void {
+  if (!response.headersSent || response.writableEnded || response.destroyed) return;
+  if (!/^text\/event-stream(?:$|[; ])/i.test(sentType(response) ?? '')) return;
+  response.end();
   mute(response);
 }
 

@@ -157,7 +157,11 @@ export class RequestGate {
       clean,
       facts,
       'http1',
-      new SocketExit(socket, this.#options.runtime),
+      new SocketExit(
+        socket,
+        this.#options.runtime,
+        event === 'upgrade' && request.headers.upgrade?.toLowerCase() === 'websocket',
+      ),
       undefined,
       () => {
         // Without a listener node:http closes the connection; with us in between nobody else does.

@@ -15,7 +15,7 @@ import {
   statusFromHttp,
   type Verdict,
 } from '@inmesh/core';
-import { overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
+import { concludeResponse, overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
 export interface Exit {
@@ -31,6 +31,8 @@ export interface Exit {
   overrule(halt: Halt): void;
   /** Cuts the exchange. */
   destroy(): void;
+  /** Ends a reply that has no end of its own: a stream of events, a WebSocket. Anything else is left to be cut. */
+  conclude(): void;
   /** The connection must not serve another request after this one. */
   closeAfter(): void;
   /** Calls `listener` once, after the last byte or when the client is gone. */
@@ -72,6 +74,10 @@ export class ResponseExit implements Exit {
 
   destroy(): void {
     this.#response.destroy();
+  }
+
+  conclude(): void {
+    concludeResponse(this.#response);
   }
 
   closeAfter(): void {
@@ -128,6 +134,10 @@ export class StreamExit implements Exit {
     this.#response.destroy();
   }
 
+  conclude(): void {
+    concludeResponse(this.#response);
+  }
+
   closeAfter(): void {
     // The session got its GOAWAY.
   }
@@ -145,20 +155,35 @@ export class StreamExit implements Exit {
   }
 }
 
+/** A close frame of a server with status 1001, "going away". RFC 6455 §5.5.1, §7.4.1. */
+const goingAway = Uint8Array.of(0x88, 0x02, 0x03, 0xe9);
+
 /** What a client of an upgrade or CONNECT may send before its answer, in bytes; nobody looks further. */
 const maxEarlyBytes = 65_536;
+
+function bytesWritten(socket: Duplex & { readonly bytesWritten?: number }): number {
+  return socket.bytesWritten ?? 0;
+}
 
 /** An {@link Exit} through the socket of an upgrade or CONNECT. */
 export class SocketExit implements Exit {
   readonly #socket: Duplex;
   readonly #runtime: Runtime;
+  readonly #isWebSocket: boolean;
+  /** Bytes that the connection had sent before this: the handshake of the handler is still to come. */
+  readonly #before: number;
   #httpStatus = 0;
   #stopWatching: (() => void) | undefined;
 
-  /** @param socket - Handed over by node:http, which reads no further. */
-  constructor(socket: Duplex, runtime: Runtime) {
+  /**
+   * @param socket - Handed over by node:http, which reads no further.
+   * @param isWebSocket - Whether the client asked for a WebSocket.
+   */
+  constructor(socket: Duplex, runtime: Runtime, isWebSocket: boolean) {
     this.#socket = socket;
     this.#runtime = runtime;
+    this.#isWebSocket = isWebSocket;
+    this.#before = bytesWritten(socket);
   }
 
   get httpStatus(): number {
@@ -186,6 +211,14 @@ export class SocketExit implements Exit {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  conclude(): void {
+    if (!this.#isWebSocket || this.#httpStatus !== 0 || bytesWritten(this.#socket) === this.#before) return;
+    this.#socket.write(goingAway);
+    this.#socket.end();
+    // Whoever reads no further does not see the other side close.
+    this.#socket.resume();
   }
 
   closeAfter(): void {
@@ -317,6 +350,14 @@ export class ServerCall implements PlanRun, LiveCall {
       this.#isLocalReply = true;
       this.#exit.overrule({ kind: 'reject', error: reason });
     }
+  }
+
+  conclude(): void {
+    if (!this.#isDecided || this.#isLocalReply) return;
+    this.#error ??= new MeshError('INMESH_ERR_CLOSED', 'the listener closed before the reply ended', {
+      stackless: true,
+    });
+    this.#exit.conclude();
   }
 
   /** The listener drains: this connection is not to be used again. */

@@ -13,6 +13,7 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import { mint } from '@inmesh/identity/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { http2SessionOf } from '../src/http2-session-of.js';
+import { sentType } from '../src/sent-type.js';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -204,5 +205,40 @@ describe('a socket knows the HTTP/2 session that a server made of it', () => {
     await once(client, 'remoteSettings');
     expect(sessions).toHaveLength(1);
     expect(found).toEqual([undefined, sessions[0]]);
+  });
+});
+
+describe('the head of a reply that was sent', () => {
+  const types = [
+    ['given to writeHead', (response: ServerResponse) => response.writeHead(200, { 'Content-Type': 'text/a' })],
+    ['given as a list', (response: ServerResponse) => response.writeHead(200, ['Content-Type', 'text/a'])],
+    ['set before', (response: ServerResponse) => response.setHeader('content-type', 'text/a').flushHeaders()],
+  ] as const;
+  it.each(types)('names its content type, %s', async (_how, send) => {
+    const found = new Promise<string | undefined>((resolve) => {
+      const server = createServer((_request, response) => {
+        send(response);
+        response.write('x');
+        resolve(sentType(response));
+      });
+      void listen(server).then((port) => open(port).write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'));
+    });
+    expect(await found).toBe('text/a');
+  });
+
+  it('names its content type over HTTP/2', async () => {
+    const found = new Promise<string | undefined>((resolve) => {
+      const server = createHttp2Server((_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/a' });
+        response.write('x');
+        resolve(sentType(response));
+      });
+      void listen(server).then((port) => {
+        const session = connectHttp2(`http://127.0.0.1:${port}`);
+        closers.push(() => session.destroy());
+        session.request();
+      });
+    });
+    expect(await found).toBe('text/a');
   });
 });

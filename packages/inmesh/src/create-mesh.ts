@@ -27,6 +27,7 @@ import { PolicyEngine } from './policy-engine.js';
 import { warnAboutRuntime } from './runtime-warnings.js';
 import { type CallDeadline, deadlineOf, type MeshStats, reportStats } from './stats.js';
 import { createStderrLogger } from './stderr-logger.js';
+import { drainOnSignal } from './stop-signal.js';
 import { buildTraffic, type Traffic } from './traffic.js';
 
 /** What {@link createMesh} has made before the mesh itself. */
@@ -54,6 +55,7 @@ class InProcessMesh implements Mesh {
   #grpc: GrpcClient | undefined;
   #closing: Promise<void> | undefined;
   #isClientClosed = false;
+  readonly #letGo: () => void;
 
   constructor(parts: MeshParts) {
     const { source, runtime, logger, config, layers, balancers, traffic } = parts;
@@ -81,6 +83,7 @@ class InProcessMesh implements Mesh {
         logger.error({ role, phase, error }, 'a layer threw'),
       ),
     );
+    this.#letGo = config.values.sigterm === 'drain' ? drainOnSignal(this, logger) : () => {};
   }
 
   get config(): ResolvedConfig {
@@ -161,6 +164,7 @@ class InProcessMesh implements Mesh {
     this.#parts.traffic.close();
     this.#parts.policies.close();
     await this.#parts.source.close();
+    this.#letGo();
   }
 
   /** Clients serve the handlers that are finishing, and close after the servers. */
