@@ -299,4 +299,22 @@ describe('gRPC against what production does', () => {
     expect(cluster()).toMatchObject({ activeCalls: 0, pending: 0 });
     expect(cluster().stats.retries).toBe(0);
   });
+
+  it('gives calls that outlast the drain a status: those that have begun to answer, and those that have not', async () => {
+    const { listener, port, live } = await mesh.serve({ Unary: () => {} });
+    const { client } = await mesh.client([port]);
+    const call = client.bidi();
+    call.write('x');
+    await once(call, 'data');
+    const unary = fault(client.unary('never answered'));
+    while (live.size < 2) await new Promise(setImmediate);
+    const failed = once(call, 'error') as Promise<[grpc.ServiceError]>;
+    await listener.drain({ delayMs: 0, timeoutMs: 50 });
+    const [error] = await failed;
+    for (const one of [error, await unary])
+      expect([one.code, one.details]).toEqual([
+        grpc.status.UNAVAILABLE,
+        'the listener closed before the call ended',
+      ]);
+  });
 });

@@ -210,7 +210,10 @@ describe('a socket knows the HTTP/2 session that a server made of it', () => {
 
 describe('the head of a reply that was sent', () => {
   const types = [
-    ['given to writeHead', (response: ServerResponse) => response.writeHead(200, { 'Content-Type': 'text/a' })],
+    [
+      'given to writeHead',
+      (response: ServerResponse) => response.writeHead(200, { 'Content-Type': 'text/a' }),
+    ],
     ['given as a list', (response: ServerResponse) => response.writeHead(200, ['Content-Type', 'text/a'])],
     ['set before', (response: ServerResponse) => response.setHeader('content-type', 'text/a').flushHeaders()],
   ] as const;
