@@ -1,4 +1,5 @@
-import type { AnyResponse } from './local-reply.js';
+import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 
 interface WithHead {
   /** The head as node:http sent it, text and all. Private. */
@@ -9,7 +10,7 @@ interface WithHead {
  * The content type of a reply whose head was sent; `undefined` if it has none. node:http tells no header that was given
  * to `writeHead` itself, so this reads its own note of what it sent.
  */
-export function sentType(response: AnyResponse & WithHead): string | undefined {
+export function sentType(response: (Http2ServerResponse | ServerResponse) & WithHead): string | undefined {
   if ('stream' in response) {
     const type = response.stream.sentHeaders['content-type'];
     return typeof type === 'string' ? type : undefined;
