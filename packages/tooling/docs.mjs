@@ -1,15 +1,54 @@
 // Reference pages that are made of the code: `npm run docs` writes them, `npm run docs:check` fails if they are old, if
 // a link points nowhere, or if the README shows other code than the example.
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { renderSettingsMarkdown } from '@inmesh/config';
 import { errorSpecs } from '@inmesh/core';
+import { istioBounds, requestLabels } from '@inmesh/telemetry';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { commands } = await import(new URL('../inmesh/dist/cli.js', import.meta.url).href);
 const isCheck = process.argv.includes('--check');
 const problems = [];
+
+/** Every family of metrics, as a mesh has them. */
+async function metricFamilies() {
+  const { createMesh } = await import('inmesh');
+  const dir = mkdtempSync(join(tmpdir(), 'inmesh-docs-'));
+  const mesh = await createMesh({
+    env: {},
+    serviceName: 'docs',
+    devCaDir: dir,
+    logLevel: 'off',
+    sigterm: 'off',
+  });
+  const families = [];
+  mesh.registerWith({
+    getSingleMetric: () => undefined,
+    registerMetric: (metric) => families.push(metric),
+  });
+  await mesh.close();
+  rmSync(dir, { recursive: true });
+  return families;
+}
+
+function metricRow({ name, type, labelNames, help }) {
+  const labels = name.startsWith('istio_')
+    ? 'those of Istio, below'
+    : labelNames.map((label) => `\`${label}\``).join(', ') || 'none';
+  return `| \`${name}\` | ${type} | ${labels} | ${help} |`;
+}
 
 const header = '<!-- Made of the code by `npm run docs`; do not edit. -->\n\n';
 
@@ -23,6 +62,7 @@ const pages = {
         `| \`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
     )
     .join('\n')}\n`,
+  'docs/reference/metrics.md': `# Metrics\n\n${header}\`/metrics\` of \`INMESH_METRICS_ADDR\`, \`mesh.metricsText()\` and \`mesh.registerWith(registry)\` show these. \`/metrics\` and\n\`metricsText\` add the figures of Node and the process that prom-client collects (\`nodejs_*\`, \`process_*\`).\n\n| Name | Type | Labels | What it counts |\n|---|---|---|---|\n${(await metricFamilies()).map(metricRow).join('\n')}\n\nLabels of Istio, all of them on both sides: ${requestLabels.map((label) => `\`${label}\``).join(', ')}.\n\nLabels come from what TLS proved and from what is configured, never from a host, a path or a method. What is not known\nis \`unknown\`: today the workload of the other side, and clusters. \`response_flags\` are those of Envoy. Where no reply\ncame, \`response_code\` is the status that a proxy would have answered; 0 where the caller left.\n\nBounds of durations, in milliseconds: ${istioBounds.join(', ')}.\n\nA family holds up to 2,000 series; what comes after counts under \`__overflow__\`, and in\n\`inmesh_series_dropped_total\`. A series that nothing was counted in for ten minutes is let go.\n`,
   'docs/reference/cli.md': `# The inmesh command\n\n${header}Exit codes: 0 done, 1 failed, 2 wrong usage.\n\n${commands.map(({ name, usage, text }) => `## inmesh ${name}\n\n${text}\n\n\`\`\`sh\n${usage}\n\`\`\`\n`).join('\n')}`,
 };
 

@@ -19,3 +19,11 @@ export function grpcPython(name: string): { readonly python: string; readonly sc
     throw new Skip('grpcio is not installed; run `npm run peers -- grpcio`');
   return { python: join(home, 'bin', 'python'), script: join(peerFiles, name) };
 }
+
+/** A program of the system. @throws Skip */
+export function systemProgram(name: string): string {
+  const dirs = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  const found = dirs.map((dir) => join(dir, name)).find((path) => existsSync(path));
+  if (found === undefined) throw new Skip(`${name} is not installed; run \`npm run peers -- ${name}\``);
+  return found;
+}

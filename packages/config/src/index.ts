@@ -12,7 +12,7 @@ export {
   type StaticSpec,
   staticEndpoints,
 } from './endpoint-spec.js';
-export type { Kind } from './kinds.js';
+export type { Kind, ListenAddress } from './kinds.js';
 export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';
 export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';

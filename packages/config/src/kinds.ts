@@ -176,3 +176,33 @@ export const pathsKind: Kind<readonly string[]> = {
   check: (value) => (Array.isArray(value) ? checkPaths(value) : fail('must be an array of paths')),
   print: (value) => value.join(','),
 };
+
+/** Where a listener listens. */
+export interface ListenAddress {
+  /** Address or name; all addresses if `undefined`. */
+  readonly host: string | undefined;
+  /** Port; 0 picks a free one. */
+  readonly port: number;
+}
+
+const addressForm = /^(?:(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?))?:(\d{1,5})$/i;
+
+function parseAddress(text: string): ListenAddress {
+  const [, host, digits] = addressForm.exec(text) ?? [];
+  const port = Number(digits);
+  if (digits === undefined || port > 65_535)
+    fail('must be host:port or :port, such as 127.0.0.1:9100 or :9100');
+  return Object.freeze({ host: host?.replace(/^\[(.*)\]$/, '$1'), port });
+}
+
+function printAddress({ host, port }: ListenAddress): string {
+  return `${host?.includes(':') === true ? `[${host}]` : (host ?? '')}:${port}`;
+}
+
+/** `127.0.0.1:9100`, `:9100`, `[::1]:9100`. */
+export const addressKind: Kind<ListenAddress> = {
+  name: '`host:port`, `:port`',
+  parse: parseAddress,
+  check: (value) => (typeof value === 'string' ? parseAddress(value) : fail('must be a string')),
+  print: printAddress,
+};

@@ -1,4 +1,5 @@
 import type { AuthorizationPolicy, BalancerName, MtlsMode, RetryOn } from '@inmesh/core';
+import type { ListenAddress } from './kinds.js';
 import type { RouteInput } from './route-input.js';
 import type { Upstream } from './upstream.js';
 
@@ -91,6 +92,10 @@ export interface MeshConfig {
   readonly drainTimeout: number;
   /** What SIGTERM does: drain and end the process, or nothing of ours. */
   readonly sigterm: 'drain' | 'off';
+  /** Where metrics and probes are served; nowhere if `undefined`. */
+  readonly metricsAddr: ListenAddress | undefined;
+  /** Who may read metrics; anybody if `undefined`. */
+  readonly metricsAllow: AuthorizationPolicy | undefined;
   /** What is logged. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'off';
 }

@@ -27,6 +27,11 @@ export const specialVariables: readonly SpecialVariable[] = Object.freeze([
     kind: '`account`, `namespace/account`, `namespace/*`, `spiffe://…`, `spiffe://…/*`, `*`; separated by commas',
     text: 'Callers that are allowed: one more ALLOW policy.',
   },
+  {
+    variable: 'INMESH_METRICS_ALLOW',
+    kind: 'as `INMESH_ALLOW`',
+    text: 'Who may read `/metrics`: mTLS, and one of these identities. Without it anybody may. Probes answer everybody.',
+  },
 ]);
 
 /** The tables of `docs/reference/configuration.md`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type AuthorizationPolicy, MeshError, type MeshErrorCode, type RetryOn } from '@inmesh/core';
 import { parseAllow } from './allow.js';
 import type { OwnScope } from './cluster-names.js';
+import type { ListenAddress } from './kinds.js';
 import { isServiceVariable } from './kubernetes.js';
 import type { MeshConfig } from './mesh-config.js';
 import { didYouMean } from './nearest.js';
@@ -19,7 +20,7 @@ import { resolveUpstreams } from './upstreams.js';
 export type MeshSettings = {
   readonly [K in SettingKey]?:
     | MeshConfig[K]
-    | (MeshConfig[K] extends RetryOn | number ? string : never)
+    | (NonNullable<MeshConfig[K]> extends ListenAddress | RetryOn | number ? string : never)
     | undefined;
 } & {
   /** Upstreams by name; field by field they win over the environment. */
@@ -28,6 +29,8 @@ export type MeshSettings = {
   readonly routes?: Readonly<Record<string, readonly RouteInput[]>> | undefined;
   /** Like `INMESH_ALLOW`. */
   readonly allow?: string | undefined;
+  /** Like `INMESH_METRICS_ALLOW`. */
+  readonly metricsAllow?: string | undefined;
 };
 
 /** Where a value came from: `code`, `default`, or a variable or file. */
@@ -67,6 +70,9 @@ function packageName(cwd: string): string | undefined {
   }
 }
 
+/** Variables that name who may call; they are no plain values. */
+const allowVariables: ReadonlySet<string> = new Set(['INMESH_ALLOW', 'INMESH_METRICS_ALLOW']);
+
 class Resolver {
   readonly problems: string[] = [];
   readonly provenance = new Map<string, string>();
@@ -92,7 +98,9 @@ class Resolver {
       namespace: String(this.#values.get('namespace')),
       trustDomain: String(this.#values.get('trustDomain')),
     };
-    this.#values.set('allow', this.#allow(own));
+    this.#values.set('allow', this.#allow('allow', 'INMESH_ALLOW', own));
+    this.#values.set('metricsAllow', this.#allow('metricsAllow', 'INMESH_METRICS_ALLOW', own));
+    this.#checkMetrics();
     const { env, code } = this.#sources;
     const { problems, provenance } = this;
     this.#values.set(
@@ -100,7 +108,7 @@ class Resolver {
       resolveUpstreams({ env, code: code?.upstreams, own, problems, provenance }),
     );
     this.#values.set('routes', resolveRoutes({ code: code?.routes, own, problems, provenance }));
-    // Every key of the table and the three others were set above, each checked by its kind.
+    // Every key of the table and the four others were set above, each checked by its kind.
     return Object.freeze(Object.fromEntries(this.#values)) as unknown as MeshConfig;
   }
 
@@ -119,13 +127,13 @@ class Resolver {
   #checkNames(): void {
     for (const [name, value] of Object.entries(this.#sources.env)) {
       if (!name.startsWith('INMESH_') || value === undefined) continue;
-      if (this.#known.has(name) || name === 'INMESH_ALLOW' || isServiceVariable(name, value)) continue;
+      if (this.#known.has(name) || allowVariables.has(name) || isServiceVariable(name, value)) continue;
       // Those are read, and refused, where upstreams are.
       if (/^INMESH_UPSTREAM_./.test(name)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
       this.#problem(`there is no variable ${name}${this.#hintFor(name)}`);
     }
-    const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow'];
+    const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow', 'metricsAllow'];
     const { code = {}, otherOptions = [] } = this.#sources;
     for (const key of Object.keys(code)) {
       if (keys.includes(key)) continue;
@@ -196,17 +204,23 @@ class Resolver {
       this.#problem(`INMESH_IDENTITY=dev does not read ${variables}; unset them or INMESH_IDENTITY`);
   }
 
-  #allow(own: OwnScope): AuthorizationPolicy | undefined {
-    const inCode: unknown = this.#sources.code?.allow;
-    const text = inCode ?? this.#sources.env['INMESH_ALLOW'];
-    this.provenance.set(
-      'allow',
-      inCode === undefined ? (text === undefined ? 'default' : 'INMESH_ALLOW') : 'code',
-    );
+  /** A guard of a listener that is not there guards nothing. */
+  #checkMetrics(): void {
+    if (this.#values.get('metricsAllow') === undefined) return;
+    if (this.#values.get('metricsAddr') === undefined)
+      this.#problem('INMESH_METRICS_ALLOW says who may read metrics; INMESH_METRICS_ADDR does not say where');
+    if (this.#values.get('mtls') === 'disable')
+      this.#problem('INMESH_METRICS_ALLOW asks for identities, and INMESH_MTLS=disable leaves nobody one');
+  }
+
+  #allow(key: 'allow' | 'metricsAllow', variable: string, own: OwnScope): AuthorizationPolicy | undefined {
+    const inCode: unknown = this.#sources.code?.[key];
+    const text = inCode ?? this.#sources.env[variable];
+    this.provenance.set(key, inCode === undefined ? (text === undefined ? 'default' : variable) : 'code');
     if (text === undefined) return undefined;
-    if (typeof text !== 'string') return this.#problem(`option allow is ${show(text)}; it must be text`);
+    if (typeof text !== 'string') return this.#problem(`option ${key} is ${show(text)}; it must be text`);
     try {
-      return parseAllow(text, own, inCode === undefined ? 'INMESH_ALLOW' : 'option allow');
+      return parseAllow(text, own, inCode === undefined ? variable : `option ${key}`);
     } catch (error) {
       return this.#problem(messageOf(error));
     }

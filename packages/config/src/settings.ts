@@ -1,4 +1,5 @@
 import {
+  addressKind,
   choice,
   dnsLabel,
   duration,
@@ -170,6 +171,14 @@ export const settings = Object.freeze([
     choice('drain', 'off'),
     'drain',
     'What SIGTERM does: drain and end the process, the end being left to listeners of the application if it has any; or nothing of ours.',
+  ),
+  setting(
+    'metricsAddr',
+    'METRICS_ADDR',
+    addressKind,
+    undefined,
+    'Where `/metrics`, `/livez` and `/readyz` are served, apart from the application.',
+    { fallbackText: 'nowhere' },
   ),
   setting(
     'logLevel',

@@ -16,6 +16,8 @@ export interface CallInit {
   readonly cluster?: string | undefined;
   /** The inbound call in whose handler it was made. */
   readonly parent?: Call | undefined;
+  /** When it began, on the monotonic clock, in milliseconds. */
+  readonly startedMs: number;
   /** Low-cardinality name, where it is known at once. */
   readonly operation?: string | undefined;
   /** Told when somebody cancels the call; the adapter tears the wire down. */
@@ -30,6 +32,7 @@ export class CallState implements Call {
   readonly headers: Headers;
   readonly cluster: string | undefined;
   readonly parent: Call | undefined;
+  readonly startedMs: number;
   operation: string | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
@@ -45,6 +48,7 @@ export class CallState implements Call {
     this.headers = init.headers;
     this.cluster = init.cluster;
     this.parent = init.parent;
+    this.startedMs = init.startedMs;
     this.operation = init.operation;
     this.#onCancel = init.onCancel;
   }

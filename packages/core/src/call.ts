@@ -54,6 +54,8 @@ export interface Call {
   readonly cluster: string | undefined;
   /** The inbound call in whose handler this one was made. */
   readonly parent: Call | undefined;
+  /** When it began, on the monotonic clock, in milliseconds. */
+  readonly startedMs: number;
   /** Low-cardinality name: the gRPC path, or the route of the framework once it is known. */
   operation: string | undefined;
   /** Absolute end on the monotonic clock, in milliseconds; `Infinity` if none. */

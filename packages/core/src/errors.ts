@@ -331,6 +331,11 @@ export class MeshError extends Error {
   }
 }
 
+/** Whether a text is the code of an error of ours. */
+export function isMeshErrorCode(text: string): text is MeshErrorCode {
+  return Object.hasOwn(errorSpecs, text);
+}
+
 /** Whether `value` is a {@link MeshError}, also one of another installed copy of Inmesh. */
 export function isMeshError(value: unknown): value is MeshError {
   return typeof value === 'object' && value !== null && brand in value;

@@ -14,6 +14,7 @@ export {
   type ErrorSpec,
   errorSpecs,
   isMeshError,
+  isMeshErrorCode,
   MeshError,
   type MeshErrorCode,
   type MeshErrorOptions,

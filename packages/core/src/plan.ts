@@ -21,6 +21,8 @@ export interface PlanRun {
 export interface Plan {
   /** The layers that have something to do, in order. */
   readonly layers: readonly Layer[];
+  /** Whether any layer looks at the request; if not, `begin` lets it pass at once. */
+  readonly watchesRequest: boolean;
   /** Whether any layer looks at the head of the reply; if not, adapters need not watch for it. */
   readonly watchesHead: boolean;
   /** Runs `request` of each layer, then calls `onPass` or `onHalt` of `run`, exactly one, unless it ended. */
@@ -79,6 +81,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 class FlatPlan implements Plan {
   readonly layers: readonly Layer[];
+  readonly watchesRequest: boolean;
   readonly watchesHead: boolean;
   readonly #requests: Slot<NonNullable<Phases['request']>>[] = [];
   readonly #heads: Slot<NonNullable<Phases['head']>>[] = [];
@@ -100,6 +103,7 @@ class FlatPlan implements Plan {
       if (phases.recheck) this.#rechecks.push({ index, role, run: phases.recheck.bind(phases) });
     }
     this.layers = Object.freeze(used);
+    this.watchesRequest = this.#requests.length > 0;
     this.watchesHead = this.#heads.length > 0;
     this.#onFault = onFault;
   }

@@ -16,6 +16,7 @@ export function createCall(overrides: Partial<ConstructorParameters<typeof CallS
     protocol: 'http1',
     facts: { method: 'GET', path: '/', authority: 'a', connection: plaintext },
     headers: new FlatHeaders([]),
+    startedMs: 0,
     onCancel: () => {},
     ...overrides,
   });

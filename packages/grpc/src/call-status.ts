@@ -1,5 +1,12 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
-import { grpcStatusNumber, type Halt, isMeshError, MeshError, type MeshErrorCode } from '@inmesh/core';
+import {
+  grpcStatusNumber,
+  type Halt,
+  isMeshError,
+  isMeshErrorCode,
+  MeshError,
+  type MeshErrorCode,
+} from '@inmesh/core';
 import { statusOfHalt } from './grpc-status.js';
 import { checkedHalt } from './local-reply.js';
 
@@ -9,6 +16,15 @@ export const errorKey = 'inmesh-error';
 /** Says in a status which error of ours it is. */
 export function markStatus(status: StatusObject, code: MeshErrorCode): void {
   status.metadata.set(errorKey, code);
+}
+
+/** The error of ours that a status was marked with; `undefined` for what a server answered. */
+export function errorOf(status: StatusObject): MeshError | undefined {
+  if (status.code === 0) return undefined;
+  const code = status.metadata.get(errorKey)[0];
+  return typeof code === 'string' && isMeshErrorCode(code)
+    ? new MeshError(code, status.details, { stackless: true })
+    : undefined;
 }
 
 /** Text of an error for `details`: grpc-js shows no other part of a status in its messages. */

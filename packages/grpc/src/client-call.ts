@@ -26,6 +26,8 @@ export interface ClientCallParts {
   readonly metadata: Metadata;
   /** Where it comes from. */
   readonly origin: CallOrigin | undefined;
+  /** When it began, on the monotonic clock, in milliseconds. */
+  readonly startedMs: number;
 }
 
 /** The layers' view of one outbound RPC. Made only where a cluster has layers. */
@@ -40,7 +42,7 @@ export class ClientCall implements PlanRun {
 
   /** @param parts - What it is made of. */
   constructor(parts: ClientCallParts) {
-    const { cluster, path, metadata, origin } = parts;
+    const { cluster, path, metadata, origin, startedMs } = parts;
     this.#parts = parts;
     this.#call = new CallState({
       side: 'client',
@@ -50,9 +52,28 @@ export class ClientCall implements PlanRun {
       cluster,
       parent: origin?.parent,
       operation: path,
+      startedMs,
       onCancel: (reason) => this.#cancel(reason),
     });
     if (origin !== undefined) this.#call.tightenDeadline(origin.deadlineMs);
+  }
+
+  /** Whether a layer has to be asked before the call goes on. */
+  get isAsked(): boolean {
+    return this.#parts.plan.watchesRequest;
+  }
+
+  /** Begins a call that no layer has to be asked for. */
+  start(): void {
+    this.#parts.plan.begin(this, this.#call);
+  }
+
+  /** Ends a call that never began: its cluster takes no more. */
+  refuse(error: MeshError): void {
+    // Layers are not asked about a call that will not be made.
+    if (this.isAsked) return;
+    this.start();
+    this.onEnd(grpcStatusNumber(error.status), true, error);
   }
 
   /**
@@ -105,7 +126,9 @@ export class ClientCall implements PlanRun {
         ? new MeshError('INMESH_ERR_CANCELLED', 'the caller ended the call', { stackless: true })
         : undefined);
     this.#call.finish(failure);
-    this.#parts.plan.end(this, this.#call, { status, httpStatus: 200, error: failure, isLocalReply });
+    // Where nothing came from the peer there is no status of HTTP either.
+    const httpStatus = failure === undefined || !isLocalReply ? 200 : 0;
+    this.#parts.plan.end(this, this.#call, { status, httpStatus, error: failure, isLocalReply });
   }
 
   /** A layer cancelled it. */

@@ -8,7 +8,7 @@ import {
   parsePushback,
 } from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
-import { detailsOf, markStatus } from './call-status.js';
+import { detailsOf, errorOf, markStatus } from './call-status.js';
 import type { ClientCall } from './client-call.js';
 import { editMetadata } from './edit-metadata.js';
 import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
@@ -106,7 +106,11 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   sendMetadata(metadata: Promise<Metadata>): Promise<Metadata> {
-    return this.#parts.call === undefined ? metadata : this.#parts.call.begin();
+    const { call } = this.#parts;
+    if (call === undefined) return metadata;
+    if (call.isAsked) return call.begin();
+    call.start();
+    return metadata;
   }
 
   receiveMetadata(metadata: Metadata): Metadata {
@@ -279,7 +283,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (status.code !== 0) this.#mark(status, isFromAttempt);
     if (call === undefined) return;
     if (isFromAttempt && !this.#hasHead) call.onHead(status.metadata, statusFromGrpcNumber(status.code));
-    call.onEnd(status.code, !isFromAttempt && this.#cut !== undefined, this.#cut);
+    const error = this.#cut ?? errorOf(status);
+    call.onEnd(status.code, !isFromAttempt && error !== undefined, error);
   }
 
   #mark(status: StatusObject, isFromAttempt: boolean): void {

@@ -131,10 +131,13 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
     const call =
       plan.layers.length === 0
         ? undefined
-        : new ClientCall({ plan, cluster: cluster.name, path, metadata, origin });
+        : new ClientCall({ plan, cluster: cluster.name, path, metadata, origin, startedMs: runtime.now() });
     // Nothing between here and the RPC's own count may throw.
     const refused = cluster.admit();
-    if (refused !== undefined) throw refused;
+    if (refused !== undefined) {
+      call?.refuse(refused);
+      throw refused;
+    }
     const rpc = new ClientRpc({
       cluster,
       forward,

@@ -212,6 +212,7 @@ class Attachment implements AttachedGrpcServer {
       },
       headers: view,
       operation: path,
+      startedMs: runtime.now(),
       onCancel: (reason: MeshError) => serverCall.abort(reason),
     });
     const timeoutMs = parseTimeout(headers['grpc-timeout']);

@@ -265,6 +265,7 @@ describe('bounds of gRPC', () => {
       protocol: 'grpc',
       facts: {} as never,
       headers: {} as never,
+      startedMs: 0,
       onCancel: () => {},
     });
     parent.tightenDeadline(systemRuntime.now() + 10_000);
@@ -277,6 +278,7 @@ describe('bounds of gRPC', () => {
       protocol: 'grpc',
       facts: {} as never,
       headers: {} as never,
+      startedMs: 0,
       onCancel: () => {},
     });
     late.tightenDeadline(systemRuntime.now() - 1);
@@ -319,6 +321,7 @@ describe('bounds of gRPC', () => {
         protocol: 'grpc',
         facts: { path: name } as never,
         headers: {} as never,
+        startedMs: 0,
         onCancel: () => {},
       });
       call.tightenDeadline(deadlineMs);

@@ -91,6 +91,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       headers: request.headers,
       cluster: parts.name,
       parent: parts.parent,
+      startedMs: parts.runtime.now(),
       onCancel: (reason) => this.#cancel(reason, reason),
     });
     if (parts.deadlineMs !== Number.POSITIVE_INFINITY) this.#call.tightenDeadline(parts.deadlineMs);

@@ -229,7 +229,7 @@ export class RequestGate {
     response: AnyResponse | undefined,
     run: () => void,
   ): void {
-    const { stack, live, context, logger } = this.#options;
+    const { stack, live, context, logger, runtime } = this.#options;
     // With the first request: a port of gRPC alone has no router.
     if (this.#isRouterNews) {
       this.#isRouterNews = false;
@@ -245,6 +245,7 @@ export class RequestGate {
       protocol,
       facts: { method: request.method ?? '', path: clean.path, authority: clean.authority, connection },
       headers: clean.headers,
+      startedMs: runtime.now(),
       onCancel: (reason: MeshError) => serverCall.abort(reason),
     });
     const proceed = (): void => {

@@ -18,12 +18,16 @@ import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
 import { Clusters, Router } from '@inmesh/resilience';
+import type { ExpositionFormat } from '@inmesh/telemetry';
 import { checkMeshOptions } from './check-options.js';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
+import { MeshMetrics } from './mesh-metrics.js';
 import { Server } from './mesh-server.js';
+import { MetricsListener } from './metrics-listener.js';
 import { PolicyEngine } from './policy-engine.js';
+import { type Readiness, readinessOf } from './readiness.js';
 import { warnAboutRuntime } from './runtime-warnings.js';
 import { type CallDeadline, deadlineOf, type MeshStats, reportStats } from './stats.js';
 import { createStderrLogger } from './stderr-logger.js';
@@ -56,6 +60,8 @@ class InProcessMesh implements Mesh {
   #closing: Promise<void> | undefined;
   #isClientClosed = false;
   readonly #letGo: () => void;
+  readonly #metrics: MeshMetrics;
+  readonly #metricsListener: MetricsListener | undefined;
 
   constructor(parts: MeshParts) {
     const { source, runtime, logger, config, layers, balancers, traffic } = parts;
@@ -71,6 +77,11 @@ class InProcessMesh implements Mesh {
     parts.policies.onChange(() => {
       this.#current = undefined;
     });
+    this.#metrics = new MeshMetrics({
+      ...parts,
+      clusters: this.#clusters,
+      identitiesOf: (cluster) => traffic.clusters.get(cluster)?.identities ?? [],
+    });
     this.#dialer = createDialer({
       source,
       runtime,
@@ -79,10 +90,19 @@ class InProcessMesh implements Mesh {
       handshakeTimeoutMs: config.values.connectTimeout,
     });
     this.#outbound = new StackHolder(
-      createStack(insertLayers([], layers.outbound ?? []), (role, phase, error) =>
+      createStack(insertLayers([this.#metrics.layer], layers.outbound ?? []), (role, phase, error) =>
         logger.error({ role, phase, error }, 'a layer threw'),
       ),
     );
+    if (config.values.metricsAddr !== undefined) {
+      this.#metrics.start();
+      this.#metricsListener = new MetricsListener({
+        ...parts,
+        config: config.values,
+        text: (format) => this.#metrics.text(format),
+        readiness: () => this.readiness(),
+      });
+    }
     this.#letGo = config.values.sigterm === 'drain' ? drainOnSignal(this, logger) : () => {};
   }
 
@@ -112,7 +132,13 @@ class InProcessMesh implements Mesh {
     if (this.#closing !== undefined) throw closed();
     const { config, layers, ...parts } = this.#parts;
     const server = new Server(
-      { ...parts, config: config.values, layers: layers.inbound ?? [], context: this.#context },
+      {
+        ...parts,
+        config: config.values,
+        layers: layers.inbound ?? [],
+        metrics: this.#metrics,
+        context: this.#context,
+      },
       app,
       options,
       (closed) => this.#servers.delete(closed),
@@ -148,6 +174,28 @@ class InProcessMesh implements Mesh {
     return reportStats(this.#clusters, this.#http?.stats.passedThrough ?? 0);
   }
 
+  readiness(): Readiness {
+    const { source, policies } = this.#parts;
+    return readinessOf(source, policies, this.#closing !== undefined);
+  }
+
+  metricsText(format: ExpositionFormat = 'prometheus'): Promise<string> {
+    return this.#metrics.text(format);
+  }
+
+  registerWith(registry: Parameters<Mesh['registerWith']>[0]): void {
+    this.#metrics.registerWith(registry);
+  }
+
+  metricsAddress(): ReturnType<Mesh['metricsAddress']> {
+    return this.#metricsListener?.address();
+  }
+
+  /** Serves metrics and probes, where that is configured. @throws MeshError `INMESH_ERR_CONFIG_INVALID` */
+  async serveMetrics(): Promise<void> {
+    await this.#metricsListener?.listen();
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -163,6 +211,8 @@ class InProcessMesh implements Mesh {
     this.#clusters.close();
     this.#parts.traffic.close();
     this.#parts.policies.close();
+    // Last: until then it says that we are closing.
+    await this.#metricsListener?.close();
     await this.#parts.source.close();
     this.#letGo();
   }
@@ -244,14 +294,8 @@ function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Lo
     logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
 }
 
-/**
- * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies, and until names of
- * endpoints have been looked up once, found or not.
- *
- * @throws MeshError `INMESH_ERR_CONFIG_*`, `INMESH_ERR_POLICY_*`, `INMESH_ERR_DEV_CA_*`, `INMESH_ERR_IDENTITY_*`,
- * `INMESH_ERR_CERTIFICATE_INVALID`, `INMESH_ERR_LAYER_ORDER`
- */
-export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
+/** Makes a mesh that serves no metrics yet. */
+async function assemble(options: MeshOptions): Promise<InProcessMesh> {
   const {
     env = process.env,
     svid,
@@ -309,4 +353,22 @@ export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
     await source.close();
     throw error;
   }
+}
+
+/**
+ * Makes a mesh of the environment and `options`, and waits until it has an identity and its policies, and until names of
+ * endpoints have been looked up once, found or not.
+ *
+ * @throws MeshError `INMESH_ERR_CONFIG_*`, `INMESH_ERR_POLICY_*`, `INMESH_ERR_DEV_CA_*`, `INMESH_ERR_IDENTITY_*`,
+ * `INMESH_ERR_CERTIFICATE_INVALID`, `INMESH_ERR_LAYER_ORDER`
+ */
+export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
+  const mesh = await assemble(options);
+  try {
+    await mesh.serveMetrics();
+  } catch (error) {
+    await mesh.close();
+    throw error;
+  }
+  return mesh;
 }

@@ -5,8 +5,9 @@ import { deadline, retryGuard } from '@inmesh/resilience';
  * The layers of inbound calls, outermost first; `inbound` of the user's come where their constraints allow. Every
  * layer says why it stands where it stands, and a test holds the order to that.
  *
+ * @param metrics - Counts calls.
  * @param authorize - Decides who may call.
  */
-export function inboundLayers(authorize: Layer, runtime: Runtime): readonly Layer[] {
-  return [authorize, retryGuard(), deadline(runtime)];
+export function inboundLayers(metrics: Layer, authorize: Layer, runtime: Runtime): readonly Layer[] {
+  return [metrics, authorize, retryGuard(), deadline(runtime)];
 }

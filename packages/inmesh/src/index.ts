@@ -16,4 +16,5 @@ export {
 export type { Balancer, BalancerFactory, BalancerInput, EndpointState } from '@inmesh/resilience';
 export { createMesh } from './create-mesh.js';
 export type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions, UserLayers } from './mesh-contract.js';
+export type { Readiness, ReadinessCheck } from './readiness.js';
 export type { CallDeadline, ClusterReport, EndpointReport, MeshStats } from './stats.js';

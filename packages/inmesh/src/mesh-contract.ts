@@ -7,6 +7,8 @@ import type { GrpcChannelOptions } from '@inmesh/grpc';
 import type { HttpClient } from '@inmesh/http/client';
 import type { IdentitySnapshot, StaticIdentity } from '@inmesh/identity';
 import type { BalancerFactory } from '@inmesh/resilience';
+import type { ExpositionFormat, PromRegistry } from '@inmesh/telemetry';
+import type { Readiness } from './readiness.js';
 import type { CallDeadline, MeshStats } from './stats.js';
 
 /** Layers of your own, beside ours. */
@@ -101,6 +103,18 @@ export interface Mesh {
   deadline(): CallDeadline | undefined;
   /** Counts of the clusters that were called, as they are now. */
   stats(): MeshStats;
+  /** Whether calls should be sent here, and why not. `/readyz` of `INMESH_METRICS_ADDR` shows the same. */
+  readiness(): Readiness;
+  /** Every metric, as `/metrics` of `INMESH_METRICS_ADDR` shows them. @param format - Text format of Prometheus if left out. */
+  metricsText(format?: ExpositionFormat): Promise<string>;
+  /**
+   * Shows our metrics, those of the process apart, in a registry of prom-client beside the application's own.
+   *
+   * @param registry - `register` of prom-client, or one of your own.
+   */
+  registerWith(registry: PromRegistry): void;
+  /** Where metrics and probes are served; `undefined` without `INMESH_METRICS_ADDR`. */
+  metricsAddress(): AddressInfo | undefined;
   /** Our own identity and its changes. */
   readonly identity: Watch<IdentitySnapshot>;
   /** The configuration in force, and where each value came from. */

@@ -21,6 +21,7 @@ import { checkServeOptions } from './check-options.js';
 import { inboundLayers } from './default-stacks.js';
 import { lazy } from './lazy.js';
 import type { MeshServer, ServeOptions } from './mesh-contract.js';
+import type { MeshMetrics } from './mesh-metrics.js';
 import type { PolicyEngine } from './policy-engine.js';
 
 /** What a server of a mesh shares with it. */
@@ -33,6 +34,8 @@ export interface ServerParts {
   readonly policies: PolicyEngine;
   /** Layers of the user's. */
   readonly layers: readonly Layer[];
+  /** Counts. */
+  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision'>;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
   /** Time. */
@@ -78,7 +81,7 @@ export class Server implements MeshServer {
   #closing: Promise<void> | undefined;
 
   constructor(parts: ServerParts, app: unknown, options: ServeOptions, onClosed: (server: Server) => void) {
-    const { config, source, policies, layers, context, runtime, logger } = parts;
+    const { config, source, policies, layers, metrics, context, runtime, logger } = parts;
     checkServeOptions(options);
     this.#parts = parts;
     this.#onClosed = onClosed;
@@ -95,9 +98,9 @@ export class Server implements MeshServer {
     this.#stopIdentity = source.subscribe((state) => {
       if (state.kind === 'ready') this.#onIdentity(state.value.trustEpoch);
     });
-    const own = authorize({ policies: () => this.#set, logger });
+    const own = authorize({ policies: () => this.#set, logger, onDecision: metrics.onDecision });
     this.#stack = new StackHolder(
-      createStack(insertLayers(inboundLayers(own, runtime), layers), (role, phase, error) =>
+      createStack(insertLayers(inboundLayers(metrics.layer, own, runtime), layers), (role, phase, error) =>
         logger.error({ role, phase, error }, 'a layer threw'),
       ),
     );

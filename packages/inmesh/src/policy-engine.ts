@@ -86,6 +86,16 @@ export class PolicyEngine {
     return engine;
   }
 
+  /** How many sets have come into force. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Why what is on disk now is not in force, if it is not. */
+  get error(): unknown {
+    return this.#directory?.state.error;
+  }
+
   /** Every policy, not yet selected. */
   get policies(): readonly AuthorizationPolicy[] {
     return this.#policies;

@@ -60,6 +60,7 @@ function inbound(
     protocol,
     facts: { method: 'GET', path: '/a', authority: 'a', connection },
     headers: new FlatHeaders([...headers]),
+    startedMs: 0,
     onCancel: (reason) => void cancelled.push(reason),
   });
   return { call, cancelled };

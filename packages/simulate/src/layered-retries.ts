@@ -36,6 +36,7 @@ function inbound(attempt: SimulatedAttempt): CallState {
     protocol: 'http1',
     facts: { method: 'GET', path: '/', authority: 'tier', connection: meshPeer },
     headers: new FlatHeaders([attemptHeader, String(attempt.number)]),
+    startedMs: 0,
     onCancel: () => {},
   });
 }

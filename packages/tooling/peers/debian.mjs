@@ -58,8 +58,11 @@ export function installFromSystem(name) {
   if (find(name) === undefined) fetchPackage(name);
   const path = find(name);
   if (path === undefined) throw new Error(`${name} is not there after the install`);
-  const { stdout, stderr } = spawnSync(path, ['-v'], { encoding: 'utf8' });
-  const version = /\d+\.\d+(?:\.\d+)*/.exec(`${stdout}${stderr}`)?.[0];
+  // Some know one of them, some the other.
+  const told = ['-v', '--version'].map((flag) => spawnSync(path, [flag], { encoding: 'utf8' }));
+  const version = told
+    .map(({ stdout, stderr }) => /\d+\.\d+(?:\.\d+)*/.exec(`${stdout}${stderr}`)?.[0])
+    .find((one) => one !== undefined);
   if (version === undefined) throw new Error(`${path} does not tell its version`);
   return [version, path];
 }

@@ -73,6 +73,7 @@ const installers = {
   },
   haproxy: () => installFromSystem('haproxy'),
   nginx: () => installFromSystem('nginx'),
+  prometheus: () => installFromSystem('prometheus'),
 };
 
 mkdirSync(peersDir, { recursive: true });

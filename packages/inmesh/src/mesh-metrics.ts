@@ -1,0 +1,129 @@
+import type { Decision } from '@inmesh/authz';
+import type { Call, Layer, Runtime, Workload } from '@inmesh/core';
+import type { IdentitySnapshot, IdentitySource } from '@inmesh/identity';
+import type { Clusters } from '@inmesh/resilience';
+import {
+  type CounterSeries,
+  type ExpositionFormat,
+  type Family,
+  MetricStore,
+  NodeMetrics,
+  type RequestMetricsOptions,
+  registerWith,
+  renderMetrics,
+  requestMetrics,
+} from '@inmesh/telemetry';
+import { addClusterMetrics } from './cluster-metrics.js';
+import type { PolicyEngine } from './policy-engine.js';
+
+/** What {@link MeshMetrics} shows. */
+export interface MeshMetricsParts {
+  /** Who we are. */
+  readonly workload: Workload;
+  /** Our identity. */
+  readonly source: IdentitySource;
+  /** The policies. */
+  readonly policies: PolicyEngine;
+  /** The clusters. */
+  readonly clusters: Clusters;
+  /** Identities of the endpoints of a cluster. */
+  readonly identitiesOf: RequestMetricsOptions['identitiesOf'];
+  /** Time. */
+  readonly runtime: Runtime;
+}
+
+/** Decisions whose series are held on to; new policies make new ones. */
+const maxDecisions = 4096;
+
+function identityOf({ state }: IdentitySource): IdentitySnapshot | undefined {
+  return state.kind === 'ready' ? state.value : undefined;
+}
+
+/** Everything that a mesh counts. */
+export class MeshMetrics {
+  /** Counts calls, in both directions. */
+  readonly layer: Layer;
+  readonly #store: MetricStore;
+  readonly #node = new NodeMetrics();
+  readonly #decisions: Family<CounterSeries>;
+  readonly #bound = new Map<Decision, CounterSeries>();
+
+  /** @param parts - What is shown. */
+  constructor({ workload, source, policies, clusters, identitiesOf, runtime }: MeshMetricsParts) {
+    this.#store = new MetricStore({ runtime });
+    const principal = (): string => identityOf(source)?.svid.id.uri ?? 'unknown';
+    this.layer = requestMetrics({ store: this.#store, workload, principal, identitiesOf, runtime });
+    this.#decisions = this.#store.counter({
+      name: 'inmesh_authz_decisions_total',
+      help: 'Decisions on inbound calls, by the rule that made them; no policy where none matched.',
+      labels: ['decision', 'policy', 'rule'],
+    });
+    addClusterMetrics(this.#store, clusters);
+    this.#addState(source, policies);
+  }
+
+  /** Counts what was decided about a call. */
+  readonly onDecision = (_call: Call, decision: Decision): void => {
+    let series = this.#bound.get(decision);
+    if (series === undefined || series.isGone) {
+      if (this.#bound.size >= maxDecisions) this.#bound.clear();
+      const { isAllowed, policy, rule } = decision;
+      series = this.#decisions.of([isAllowed ? 'allow' : 'deny', policy, rule < 0 ? '' : String(rule)]);
+      this.#bound.set(decision, series);
+    }
+    series.add(1);
+  };
+
+  /** Begins to observe the process. */
+  start(): void {
+    this.#node.start();
+  }
+
+  /** Everything, as text. */
+  async text(format: ExpositionFormat): Promise<string> {
+    const text = `${renderMetrics(this.#store, format)}${await this.#node.render(format)}`;
+    return format === 'openmetrics' ? `${text}# EOF\n` : text;
+  }
+
+  /** Shows everything but the figures of the process in a registry of prom-client. */
+  registerWith(registry: Parameters<typeof registerWith>[1]): void {
+    registerWith(this.#store, registry);
+  }
+
+  #addState(source: IdentitySource, policies: PolicyEngine): void {
+    const gauge = (name: string, help: string, read: () => number | undefined): void =>
+      this.#store.collected({
+        name,
+        help,
+        labels: [],
+        type: 'gauge',
+        collect: () => {
+          const value = read();
+          return value === undefined ? [] : [[[], value]];
+        },
+      });
+    gauge(
+      'inmesh_cert_expiry_timestamp_seconds',
+      'When our certificate expires, in seconds of Unix time.',
+      () => {
+        const identity = identityOf(source);
+        return identity && identity.svid.notAfterMs / 1000;
+      },
+    );
+    gauge(
+      'inmesh_identity_generation',
+      'Grows with each new certificate and trust bundle.',
+      () => identityOf(source)?.generation,
+    );
+    gauge(
+      'inmesh_policy_generation',
+      'Grows with each set of policies that came into force.',
+      () => policies.version,
+    );
+    gauge(
+      'inmesh_policy_rejected',
+      '1 while the policies on disk are wrong and the last good ones are in force.',
+      () => (policies.error === undefined ? 0 : 1),
+    );
+  }
+}

@@ -1,0 +1,95 @@
+import { type CollectedFamily, Family, type MetricStore } from './metric-store.js';
+import { CounterSeries, HistogramSeries } from './series.js';
+
+/** How metrics are written down. */
+export type ExpositionFormat = 'openmetrics' | 'prometheus';
+
+/** Media types, for `Content-Type`. */
+export const contentTypes: Readonly<Record<ExpositionFormat, string>> = Object.freeze({
+  prometheus: 'text/plain; version=0.0.4; charset=utf-8',
+  openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+});
+
+/** What a reader asks for in its `Accept`: OpenMetrics if it names that, else the text format of Prometheus. */
+export function formatFor(accept: string | undefined): ExpositionFormat {
+  return accept?.includes('application/openmetrics-text') === true ? 'openmetrics' : 'prometheus';
+}
+
+function escapeValue(value: string): string {
+  return value
+    .replaceAll('\\', String.raw`\\`)
+    .replaceAll('\n', String.raw`\n`)
+    .replaceAll('"', String.raw`\"`);
+}
+
+function escapeHelp(help: string): string {
+  return help.replaceAll('\\', String.raw`\\`).replaceAll('\n', String.raw`\n`);
+}
+
+function labelsText(names: readonly string[], values: readonly string[]): string {
+  return names.map((name, i) => `${name}="${escapeValue(values[i] ?? '')}"`).join(',');
+}
+
+function numberText(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf';
+  if (value === Number.NEGATIVE_INFINITY) return '-Inf';
+  return String(value);
+}
+
+/** A bound as OpenMetrics wants it: a float even where it is whole. OpenMetrics 1.0, canonical numbers. */
+function boundText(bound: number, format: ExpositionFormat): string {
+  return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : String(bound);
+}
+
+function histogramLines(
+  name: string,
+  labels: string,
+  { bounds, counts, sum }: HistogramSeries,
+  format: ExpositionFormat,
+  lines: string[],
+): void {
+  const prefix = labels === '' ? '' : `${labels},`;
+  let count = 0;
+  for (const [i, bound] of bounds.entries()) {
+    count += counts[i] ?? 0;
+    lines.push(`${name}_bucket{${prefix}le="${boundText(bound, format)}"} ${count}`);
+  }
+  count += counts[bounds.length] ?? 0;
+  const all = labels === '' ? '' : `{${labels}}`;
+  lines.push(
+    `${name}_bucket{${prefix}le="+Inf"} ${count}`,
+    `${name}_sum${all} ${numberText(sum)}`,
+    `${name}_count${all} ${count}`,
+  );
+}
+
+function familyLines(family: Family | CollectedFamily, format: ExpositionFormat): readonly string[] {
+  const isCounted = family instanceof Family;
+  const { name, help, labels } = isCounted ? family.options : family;
+  const samples: string[] = [];
+  if (isCounted)
+    for (const series of family.series) {
+      const text = labelsText(labels, series.values);
+      if (series instanceof HistogramSeries) histogramLines(name, text, series, format, samples);
+      else if (series instanceof CounterSeries)
+        samples.push(`${name}${text === '' ? '' : `{${text}}`} ${numberText(series.value)}`);
+    }
+  else
+    for (const [values, value] of family.collect()) {
+      const text = labelsText(labels, values);
+      samples.push(`${name}${text === '' ? '' : `{${text}}`} ${numberText(value)}`);
+    }
+  if (samples.length === 0) return samples;
+  const shown = format === 'openmetrics' && family.type === 'counter' ? name.replace(/_total$/, '') : name;
+  return [`# HELP ${shown} ${escapeHelp(help)}`, `# TYPE ${shown} ${family.type}`, ...samples];
+}
+
+/**
+ * The text of every family that has a sample, without the mark of the end that OpenMetrics asks for.
+ *
+ * @see {@link https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md | Prometheus text format 0.0.4}
+ */
+export function renderMetrics(store: MetricStore, format: ExpositionFormat): string {
+  const lines = store.read().flatMap((family) => familyLines(family, format));
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}

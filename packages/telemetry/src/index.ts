@@ -1,0 +1,15 @@
+export { contentTypes, type ExpositionFormat, formatFor, renderMetrics } from './exposition.js';
+export {
+  type CollectedFamily,
+  Family,
+  MetricStore,
+  type MetricStoreOptions,
+  overflowValue,
+  type Sample,
+} from './metric-store.js';
+export { NodeMetrics } from './node-metrics.js';
+export { type PromRegistry, registerWith } from './prom-registry.js';
+export { requestLabels } from './request-labels.js';
+export { istioBounds, type RequestMetricsOptions, requestMetrics } from './request-metrics.js';
+export { type ResponseFlag, responseFlag } from './response-flags.js';
+export { CounterSeries, type FamilyOptions, HistogramSeries, Series } from './series.js';

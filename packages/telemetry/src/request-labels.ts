@@ -1,0 +1,140 @@
+import { type Call, type CallEnd, grpcStatusNumber, httpStatusOf, type Workload } from '@inmesh/core';
+import { responseFlag } from './response-flags.js';
+
+/** Labels of the request metrics of Istio, all of them on both sides: Kiali drops a series that lacks one. */
+export const requestLabels = [
+  'reporter',
+  'source_workload',
+  'source_canonical_service',
+  'source_canonical_revision',
+  'source_workload_namespace',
+  'source_principal',
+  'source_app',
+  'source_version',
+  'source_cluster',
+  'destination_workload',
+  'destination_workload_namespace',
+  'destination_principal',
+  'destination_app',
+  'destination_version',
+  'destination_service',
+  'destination_canonical_service',
+  'destination_canonical_revision',
+  'destination_service_name',
+  'destination_service_namespace',
+  'destination_cluster',
+  'request_protocol',
+  'response_code',
+  'grpc_response_status',
+  'response_flags',
+  'connection_security_policy',
+] as const;
+
+const unknown = 'unknown';
+
+/** One end of a call, as labels tell it. */
+export interface Party {
+  readonly workload: string;
+  readonly canonicalService: string;
+  readonly canonicalRevision: string;
+  readonly namespace: string;
+  readonly principal: string;
+  readonly app: string;
+  readonly version: string;
+}
+
+/** Whom TLS proved, and nothing else: text of a peer about itself proves nothing. */
+export function provenParty(uri: string | undefined): Party {
+  return {
+    workload: unknown,
+    canonicalService: unknown,
+    canonicalRevision: 'latest',
+    namespace: /\/ns\/([^/]+)\//.exec(uri ?? '')?.[1] ?? unknown,
+    principal: uri ?? unknown,
+    app: unknown,
+    version: unknown,
+  };
+}
+
+/** This workload. */
+export function ownParty({ service, namespace, labels }: Workload, principal: string): Party {
+  const app = labels['app.kubernetes.io/name'] ?? labels['app'] ?? service;
+  const version = labels['app.kubernetes.io/version'] ?? labels['version'];
+  return {
+    workload: service,
+    canonicalService: labels['service.istio.io/canonical-name'] ?? app,
+    canonicalRevision: labels['service.istio.io/canonical-revision'] ?? version ?? 'latest',
+    namespace,
+    principal,
+    app,
+    version: version ?? unknown,
+  };
+}
+
+/** The service that is called. */
+export interface CalledService {
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** What differs between the calls of one pair of parties. */
+export interface Outcome {
+  readonly protocol: 'grpc' | 'http';
+  readonly code: number;
+  /** Empty for what is no gRPC. */
+  readonly grpcStatus: string;
+  readonly flag: string;
+  readonly isMutual: boolean;
+}
+
+/** How a call ended, in the words of labels. Where no reply came, the status that a proxy would have answered. */
+export function outcomeOf(call: Call, end: CallEnd): Outcome {
+  const { side, protocol, facts } = call;
+  const { error, httpStatus, status } = end;
+  const isLeft = error?.code === 'INMESH_ERR_CANCELLED';
+  const isMutual = side === 'server' ? facts.connection.peer !== undefined : httpStatus > 0;
+  return {
+    protocol: protocol === 'grpc' ? 'grpc' : 'http',
+    code: httpStatus > 0 || error === undefined || isLeft ? httpStatus : httpStatusOf(error.status),
+    grpcStatus: protocol === 'grpc' ? String(grpcStatusNumber(status)) : '',
+    flag: responseFlag(side, end),
+    isMutual,
+  };
+}
+
+/** Values of {@link requestLabels}. */
+export function requestValues(
+  reporter: 'destination' | 'source',
+  source: Party,
+  destination: Party,
+  service: CalledService,
+  outcome: Outcome,
+): readonly string[] {
+  return [
+    reporter,
+    source.workload,
+    source.canonicalService,
+    source.canonicalRevision,
+    source.namespace,
+    source.principal,
+    source.app,
+    source.version,
+    unknown,
+    destination.workload,
+    destination.namespace,
+    destination.principal,
+    destination.app,
+    destination.version,
+    `${service.name}.${service.namespace}.svc.cluster.local`,
+    destination.canonicalService,
+    destination.canonicalRevision,
+    service.name,
+    service.namespace,
+    unknown,
+    outcome.protocol,
+    String(outcome.code),
+    outcome.grpcStatus,
+    outcome.flag,
+    outcome.isMutual ? 'mutual_tls' : 'none',
+  ];
+}

@@ -1,0 +1,66 @@
+/** What a metric family is. */
+export interface FamilyOptions {
+  /** Name as Prometheus shows it; counters end in `_total`. */
+  readonly name: string;
+  /** One sentence. */
+  readonly help: string;
+  /** Names of labels. */
+  readonly labels: readonly string[];
+}
+
+/** One combination of label values. */
+export class Series {
+  /** Values, in the order of the family's labels. */
+  readonly values: readonly string[];
+  /** Counted since somebody last looked. */
+  isTouched = true;
+  /** When it was last seen to be in use, in milliseconds on the monotonic clock. */
+  usedMs: number;
+  /** Taken out of its family: what is counted here is lost. */
+  isGone = false;
+
+  /** @param nowMs - When it was made. */
+  constructor(values: readonly string[], nowMs: number) {
+    this.values = values;
+    this.usedMs = nowMs;
+  }
+}
+
+/** A number that grows. */
+export class CounterSeries extends Series {
+  /** Sum so far. */
+  value = 0;
+
+  /** Adds to it. */
+  add(amount: number): void {
+    this.value += amount;
+    this.isTouched = true;
+  }
+}
+
+/** How often values fell into which bucket. */
+export class HistogramSeries extends Series {
+  /** Upper bounds, ascending. */
+  readonly bounds: readonly number[];
+  /** Per bucket, not summed up; the last one is beyond every bound. */
+  readonly counts: Float64Array;
+  /** Of everything that was observed. */
+  sum = 0;
+
+  /** @param bounds - Of the family. */
+  constructor(values: readonly string[], nowMs: number, bounds: readonly number[]) {
+    super(values, nowMs);
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  /** Counts a value. */
+  observe(value: number): void {
+    const { bounds, counts } = this;
+    let bucket = 0;
+    while (bucket < bounds.length && value > (bounds[bucket] ?? 0)) bucket++;
+    counts[bucket] = (counts[bucket] ?? 0) + 1;
+    this.sum += value;
+    this.isTouched = true;
+  }
+}

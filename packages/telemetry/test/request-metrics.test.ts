@@ -1,0 +1,175 @@
+import {
+  type Call,
+  type CallEnd,
+  CallState,
+  type ConnectionFacts,
+  FlatHeaders,
+  MeshError,
+  type MeshErrorCode,
+  type Protocol,
+  parseSpiffeId,
+  type Side,
+  unknownConnection,
+} from '@inmesh/core';
+import { describe, expect, it } from 'vitest';
+import { type Family, MetricStore, requestLabels, requestMetrics, responseFlag } from '../src/index.js';
+
+const workload = {
+  service: 'orders',
+  namespace: 'shop',
+  trustDomain: 'dev.local',
+  labels: { app: 'orders' },
+};
+
+function peerAt(uri: string): ConnectionFacts {
+  return {
+    ...unknownConnection,
+    isEncrypted: true,
+    peer: { id: parseSpiffeId(uri), notAfterMs: 0, fingerprint: '', serial: '', trustEpoch: 0 },
+  };
+}
+
+interface Given {
+  readonly side?: Side;
+  readonly protocol?: Protocol;
+  readonly connection?: ConnectionFacts;
+  readonly cluster?: string;
+  readonly path?: string;
+  readonly end?: Partial<CallEnd>;
+}
+
+function createMetrics(maxSeries?: number) {
+  let nowMs = 0;
+  const runtime = { now: () => nowMs };
+  const store = new MetricStore({ runtime, ...(maxSeries === undefined ? {} : { maxSeries }) });
+  const layer = requestMetrics({
+    store,
+    workload,
+    principal: () => 'spiffe://dev.local/ns/shop/sa/orders',
+    identitiesOf: (cluster) =>
+      cluster === 'bank.money' ? [{ uri: 'spiffe://dev.local/ns/money/sa/bank' }] : [],
+    runtime,
+  });
+  const run = ({
+    side = 'server',
+    protocol = 'http1',
+    connection,
+    cluster,
+    path = '/',
+    end,
+  }: Given): void => {
+    const call: Call = new CallState({
+      side,
+      protocol,
+      facts: { method: 'GET', path, authority: path, connection: connection ?? unknownConnection },
+      headers: new FlatHeaders([]),
+      cluster,
+      startedMs: nowMs,
+      onCancel: () => {},
+    });
+    nowMs += 7;
+    const given: CallEnd = { status: 'ok', httpStatus: 200, error: undefined, isLocalReply: false, ...end };
+    layer.bind({ side })?.end?.(call, given);
+  };
+  const series = () => {
+    const total = store.read().find((one): one is Family => 'series' in one);
+    return [...(total?.series ?? [])].map((one) => ({
+      count: (one as { value?: number }).value,
+      labels: Object.fromEntries(requestLabels.map((name, i) => [name, one.values[i]])),
+    }));
+  };
+  return { run, series, store };
+}
+
+describe('request metrics', () => {
+  it('has every label of Istio on both sides', () => {
+    const { run, series } = createMetrics();
+    run({ connection: peerAt('spiffe://dev.local/ns/web/sa/front') });
+    run({
+      side: 'client',
+      cluster: 'bank.money',
+      protocol: 'grpc',
+      end: { status: 'unavailable', httpStatus: 0 },
+    });
+    const [inbound, outbound] = series();
+    for (const one of [inbound, outbound])
+      expect(Object.values(one?.labels ?? {}).every((value) => value !== undefined)).toBe(true);
+    expect(inbound?.labels).toMatchObject({
+      reporter: 'destination',
+      source_principal: 'spiffe://dev.local/ns/web/sa/front',
+      source_workload_namespace: 'web',
+      destination_workload: 'orders',
+      destination_service: 'orders.shop.svc.cluster.local',
+      request_protocol: 'http',
+      response_code: '200',
+      grpc_response_status: '',
+      response_flags: '-',
+      connection_security_policy: 'mutual_tls',
+    });
+    expect(outbound?.labels).toMatchObject({
+      reporter: 'source',
+      source_workload: 'orders',
+      destination_principal: 'spiffe://dev.local/ns/money/sa/bank',
+      destination_service: 'bank.money.svc.cluster.local',
+      destination_service_name: 'bank',
+      destination_service_namespace: 'money',
+      request_protocol: 'grpc',
+      grpc_response_status: '14',
+    });
+  });
+
+  it('makes no series of hosts, paths and methods', () => {
+    const { run, series } = createMetrics();
+    for (let i = 0; i < 1000; i++) run({ path: `/${i}` });
+    expect(series()).toMatchObject([{ count: 1000 }]);
+  });
+
+  it('tells plaintext from mTLS, statuses and errors apart, and counts likes together', () => {
+    const { run, series } = createMetrics();
+    const error = new MeshError('INMESH_ERR_CANCELLED', 'left');
+    run({});
+    run({ connection: peerAt('spiffe://dev.local/ns/web/sa/front') });
+    run({ end: { httpStatus: 404, status: 'not-found' } });
+    run({ end: { httpStatus: 0, status: 'cancelled', error } });
+    run({ end: { httpStatus: 0, status: 'cancelled', error } });
+    expect(
+      series().map(({ count, labels }) => [
+        count,
+        labels['response_code'],
+        labels['response_flags'],
+        labels['connection_security_policy'],
+      ]),
+    ).toEqual([
+      [1, '200', '-', 'none'],
+      [1, '200', '-', 'mutual_tls'],
+      [1, '404', '-', 'none'],
+      [2, '0', 'DC', 'none'],
+    ]);
+  });
+
+  it('counts on in the series that is there after an idle one was let go', () => {
+    const { run, series, store } = createMetrics(1);
+    run({});
+    run({ end: { httpStatus: 500, status: 'internal' } });
+    run({ end: { httpStatus: 501, status: 'unimplemented' } });
+    store.read();
+    expect(series().map(({ count, labels }) => [count, labels['response_code']])).toEqual([
+      [1, '200'],
+      [2, '__overflow__'],
+    ]);
+  });
+
+  it.each([
+    ['client', 'INMESH_ERR_NO_ENDPOINT', 'UH'],
+    ['client', 'INMESH_ERR_CONNECT_FAILED', 'UF'],
+    ['client', 'INMESH_ERR_OVERFLOW', 'UO'],
+    ['client', 'INMESH_ERR_CONNECTION_LOST', 'UC'],
+    ['client', 'INMESH_ERR_HEAD_TIMEOUT', 'UT'],
+    ['client', 'INMESH_ERR_NO_ROUTE', 'NR'],
+    ['server', 'INMESH_ERR_DEADLINE_EXCEEDED', 'DT'],
+    ['server', 'INMESH_ERR_CANCELLED', 'DC'],
+    ['server', 'INMESH_ERR_AUTHZ_DENIED', '-'],
+  ] satisfies [Side, MeshErrorCode, string][])('on the %s, %s is %s', (side, code, flag) => {
+    expect(responseFlag(side, { error: new MeshError(code, 'x') })).toBe(flag);
+  });
+});
