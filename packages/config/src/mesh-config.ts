@@ -5,6 +5,8 @@ import type { Upstream } from './upstream.js';
 
 /** Everything that is configured, after defaults. Frozen. Durations in milliseconds. */
 export interface MeshConfig {
+  /** File or directory of configuration; none was read if `undefined`. */
+  readonly configFile: string | undefined;
   /** Own service name. */
   readonly serviceName: string;
   /** Own namespace. */
@@ -35,6 +37,8 @@ export interface MeshConfig {
   readonly routes: ReadonlyMap<string, readonly RouteInput[]>;
   /** The ALLOW policy of `INMESH_ALLOW`. */
   readonly allow: AuthorizationPolicy | undefined;
+  /** Policies of the configuration file. */
+  readonly policies: readonly AuthorizationPolicy[];
   /** What happens to a call where no ALLOW policy applies. */
   readonly authzDefault: 'allow' | 'deny';
   /** Directory of policies. */

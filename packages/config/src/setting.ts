@@ -20,6 +20,23 @@ export interface Setting<K extends SettingKey = SettingKey> {
   readonly isGuard: boolean;
   /** One sentence for the reference. */
   readonly text: string;
+  /** What holds where two sources differ: it guards something, and no source loosens what another says. */
+  readonly stricter: ((one: NonNullable<MeshConfig[K]>, other: NonNullable<MeshConfig[K]>) => NonNullable<MeshConfig[K]>) | undefined;
+}
+
+/** What differs from most settings. */
+export interface SettingOptions<K extends SettingKey> {
+  /** Default as text for the reference. */
+  readonly fallbackText?: string;
+  /** See {@link Setting}. */
+  readonly isGuard?: boolean;
+  /** See {@link Setting}. */
+  readonly stricter?: Setting<K>['stricter'];
+}
+
+/** The word that comes first. @param words - The strictest first. */
+export function firstOf<T>(...words: readonly T[]): (one: T, other: T) => T {
+  return (one, other) => (words.indexOf(one) <= words.indexOf(other) ? one : other);
 }
 
 /** Makes a row of the table. */
@@ -29,7 +46,7 @@ export function setting<K extends SettingKey>(
   kind: Kind<NonNullable<MeshConfig[K]>>,
   fallback: MeshConfig[K] | undefined,
   text: string,
-  more: { readonly fallbackText?: string; readonly isGuard?: boolean } = {},
+  more: SettingOptions<K> = {},
 ): Setting<K> {
   const printed = fallback === undefined ? '' : kind.print(fallback);
   return {
@@ -40,5 +57,6 @@ export function setting<K extends SettingKey>(
     fallbackText: more.fallbackText ?? printed,
     isGuard: more.isGuard ?? false,
     text,
+    stricter: more.stricter,
   };
 }

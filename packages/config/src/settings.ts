@@ -10,7 +10,7 @@ import {
   pathsKind,
   trustDomainKind,
 } from './kinds.js';
-import { type Setting, setting } from './setting.js';
+import { firstOf, type Setting, setting } from './setting.js';
 import { trafficSettings } from './traffic-settings.js';
 
 const hourMs = 3_600_000;
@@ -18,6 +18,14 @@ const guard = { isGuard: true } as const;
 
 /** Every setting that one variable sets, in the order of the reference. */
 export const settings = Object.freeze([
+  setting(
+    'configFile',
+    'CONFIG',
+    filePath,
+    undefined,
+    'File of configuration, or a directory of `*.yaml`, `*.yml` and `*.json`, read again on change.',
+    { ...guard, fallbackText: '`./inmesh.yaml`, if there is one' },
+  ),
   setting('serviceName', 'SERVICE_NAME', dnsLabel, undefined, 'Name of this service.', {
     fallbackText: '`OTEL_SERVICE_NAME`, or the name in `package.json`',
   }),
@@ -31,8 +39,8 @@ export const settings = Object.freeze([
     'MTLS',
     choice('strict', 'permissive', 'disable'),
     'strict',
-    'What listeners accept: mTLS alone, also plaintext, or plaintext alone.',
-    guard,
+    'What listeners accept: mTLS alone, also plaintext, or plaintext alone. Of several sources the stricter holds, `PeerAuthentication` included.',
+    { ...guard, stricter: firstOf('strict', 'permissive', 'disable') },
   ),
   setting(
     'identity',
@@ -67,8 +75,8 @@ export const settings = Object.freeze([
     'AUTHZ_DEFAULT',
     choice('allow', 'deny'),
     'allow',
-    'What happens to a call where no ALLOW policy applies.',
-    guard,
+    'What happens to a call where no ALLOW policy applies. Of several sources `deny` holds.',
+    { ...guard, stricter: firstOf('deny', 'allow') },
   ),
   setting(
     'policyDir',
@@ -83,16 +91,28 @@ export const settings = Object.freeze([
     'PATH_NORMALIZATION',
     choice('REJECT_ESCAPED_SLASHES', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
     'REJECT_ESCAPED_SLASHES',
-    'How request paths are normalized before policies and handlers see them.',
-    guard,
+    'How request paths are normalized before policies and handlers see them. Of several sources the one holds that leaves fewer spellings.',
+    {
+      ...guard,
+      stricter: firstOf(
+        'REJECT_ESCAPED_SLASHES',
+        'DECODE_AND_MERGE_SLASHES',
+        'MERGE_SLASHES',
+        'BASE',
+        'NONE',
+      ),
+    },
   ),
   setting(
     'probePaths',
     'PROBE_PATHS',
     pathsKind,
     Object.freeze([]),
-    'Paths that a plaintext GET reaches although mTLS is strict.',
-    { fallbackText: 'none' },
+    'Paths that a plaintext GET reaches although mTLS is strict. Of several sources those hold that each of them names.',
+    {
+      fallbackText: 'none',
+      stricter: (one, other) => Object.freeze(one.filter((path) => other.includes(path))),
+    },
   ),
   setting(
     'sniffTimeout',
