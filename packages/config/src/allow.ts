@@ -44,10 +44,15 @@ function namesOf(text: string, source: string): readonly string[] {
  * The ALLOW policy that `INMESH_ALLOW` stands for.
  *
  * @param text - `storefront,billing/*`
+ * @param origin - Where it stands. @defaultValue `source`
  * @throws MeshError `INMESH_ERR_CONFIG_INVALID` naming every item that is wrong.
  */
-export function parseAllow(text: string, own: OwnScope, source = 'INMESH_ALLOW'): AuthorizationPolicy {
-  const origin: Origin = Object.freeze({ source, line: 0, column: 0 });
+export function parseAllow(
+  text: string,
+  own: OwnScope,
+  source = 'INMESH_ALLOW',
+  origin: Origin = Object.freeze({ source, line: 0, column: 0 }),
+): AuthorizationPolicy {
   const principals: string[] = [];
   const problems: string[] = [];
   for (const item of namesOf(text, source)) {

@@ -5,6 +5,14 @@ export {
   createCheckedEndpoints,
 } from './checked-endpoints.js';
 export type { OwnScope } from './cluster-names.js';
+export type {
+  ConfigFile,
+  FileRoutes,
+  FileScope,
+  FileTraffic,
+  FileUpstream,
+  FileValue,
+} from './config-file.js';
 export {
   type DnsSpec,
   type EndpointSpec,
@@ -19,6 +27,7 @@ export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from '
 export {
   type ConfigSources,
   type MeshSettings,
+  type Origins,
   type Provenance,
   type ResolvedConfig,
   resolveConfig,

@@ -1,8 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AuthorizationPolicy, MeshError, type MeshErrorCode, type RetryOn } from '@inmesh/core';
+import {
+  type AuthorizationPolicy,
+  MeshError,
+  type MeshErrorCode,
+  type MtlsMode,
+  type Origin,
+  type RetryOn,
+} from '@inmesh/core';
 import { parseAllow } from './allow.js';
-import type { OwnScope } from './cluster-names.js';
+import type { ConfigFile, FileScope } from './config-file.js';
 import type { ListenAddress } from './kinds.js';
 import { isServiceVariable } from './kubernetes.js';
 import type { MeshConfig } from './mesh-config.js';
@@ -11,7 +18,7 @@ import { messageOf, show } from './problems.js';
 import { specialVariables } from './reference.js';
 import type { RouteInput } from './route-input.js';
 import { resolveRoutes } from './routes.js';
-import type { SettingKey } from './setting.js';
+import type { Setting, SettingKey } from './setting.js';
 import { settings } from './settings.js';
 import type { UpstreamOptions } from './upstream.js';
 import { resolveUpstreams } from './upstreams.js';
@@ -33,8 +40,11 @@ export type MeshSettings = {
   readonly metricsAllow?: string | undefined;
 };
 
-/** Where a value came from: `code`, `default`, or a variable or file. */
+/** Where a value came from: `code`, `default`, a variable, or `file:line:column`. */
 export type Provenance = ReadonlyMap<string, string>;
+
+/** Where the parts of a file stand that rules are checked for later: `upstreams.<name>`, `routes.<name>[<index>]`. */
+export type Origins = ReadonlyMap<string, Origin>;
 
 /** A configuration and where each value of it came from. */
 export interface ResolvedConfig {
@@ -42,6 +52,10 @@ export interface ResolvedConfig {
   readonly values: MeshConfig;
   /** Keys of {@link MeshConfig}, `upstreams.<name>` for each upstream, `routes.<name>` for each name with routes. */
   readonly provenance: Provenance;
+  /** Places in the configuration file. */
+  readonly origins: Origins;
+  /** Texts of the configuration file, by name. */
+  readonly texts: ReadonlyMap<string, string>;
 }
 
 /** What {@link resolveConfig} reads. */
@@ -52,6 +66,8 @@ export interface ConfigSources {
   readonly code?: MeshSettings | undefined;
   /** Directory whose `package.json` may name the service. */
   readonly cwd: string;
+  /** The configuration file, read. @defaultValue none */
+  readonly file?: ConfigFile | undefined;
   /** Options that others check: named where an option does not exist. @defaultValue none */
   readonly otherOptions?: readonly string[] | undefined;
 }
@@ -70,6 +86,27 @@ function packageName(cwd: string): string | undefined {
   }
 }
 
+/** What a source says of a setting; no value if it is wrong. */
+interface Said {
+  readonly source: string;
+  readonly value: unknown;
+}
+
+/** The first, unless the setting guards something and the other is stricter. */
+function stricterOf({ stricter, kind }: Setting, first: Said, other: Said): Said {
+  if (stricter === undefined || first.value === undefined || other.value === undefined) return first;
+  // Each was made by the kind of the setting, and so is what comes out.
+  const value = stricter(first.value as never, other.value as never) as unknown;
+  const print = (one: unknown): string => kind.print(one as never);
+  if (print(first.value) === print(other.value)) return first;
+  if (print(value) === print(first.value)) return { value, source: `${first.source}, stricter than ${other.source}` };
+  return { value, source: `${other.source}, stricter than ${first.source}` };
+}
+
+function placeOf({ source, line, column }: Origin): string {
+  return `${source}:${line}:${column}`;
+}
+
 /** Variables that name who may call; they are no plain values. */
 const allowVariables: ReadonlySet<string> = new Set(['INMESH_ALLOW', 'INMESH_METRICS_ALLOW']);
 
@@ -79,14 +116,21 @@ class Resolver {
   readonly #values = new Map<string, unknown>();
   readonly #sources: ConfigSources;
   readonly #known = new Set(settings.map((one) => one.variable));
-  #code: MeshErrorCode = 'INMESH_ERR_CONFIG_INVALID';
+  readonly origins = new Map<string, Origin>();
+  #code: MeshErrorCode | undefined;
 
   constructor(sources: ConfigSources) {
     this.#sources = sources;
   }
 
+  /** What everybody else says is wrong comes before what is wrong in the file. */
+  get all(): readonly string[] {
+    return [...this.problems, ...(this.#sources.file?.mistakes.problems ?? [])];
+  }
+
   get code(): MeshErrorCode {
-    return this.#code;
+    const ofFile = this.problems.length === 0 ? this.#sources.file?.mistakes.code : undefined;
+    return this.#code ?? ofFile ?? 'INMESH_ERR_CONFIG_INVALID';
   }
 
   resolve(): MeshConfig {
@@ -94,21 +138,19 @@ class Resolver {
     for (const one of settings) this.#values.set(one.key, this.#plain(one));
     this.#nameService();
     if (this.problems.length === 0) this.#checkIdentityFiles();
-    const own: OwnScope = {
+    const own: FileScope = {
       namespace: String(this.#values.get('namespace')),
       trustDomain: String(this.#values.get('trustDomain')),
+      // Checked by its kind, or made of the name.
+      labels: (this.#values.get('labels') ?? {}) as FileScope['labels'],
     };
     this.#values.set('allow', this.#allow('allow', 'INMESH_ALLOW', own));
     this.#values.set('metricsAllow', this.#allow('metricsAllow', 'INMESH_METRICS_ALLOW', own));
+    this.#values.set('policies', Object.freeze(this.#sources.file?.policies(own) ?? []));
+    this.#meetPeerMode(own);
     this.#checkMetrics();
-    const { env, code } = this.#sources;
-    const { problems, provenance } = this;
-    this.#values.set(
-      'upstreams',
-      resolveUpstreams({ env, code: code?.upstreams, own, problems, provenance }),
-    );
-    this.#values.set('routes', resolveRoutes({ code: code?.routes, own, problems, provenance }));
-    // Every key of the table and the four others were set above, each checked by its kind.
+    this.#resolveTraffic(own);
+    // Every key of the table and the five others were set above, each checked by its kind.
     return Object.freeze(Object.fromEntries(this.#values)) as unknown as MeshConfig;
   }
 
@@ -142,27 +184,103 @@ class Resolver {
     }
   }
 
-  #plain({ key, variable, kind, fallback, isGuard }: (typeof settings)[number]): unknown {
-    const inCode = this.#sources.code?.[key];
-    const inEnv = this.#sources.env[variable];
-    try {
-      if (inCode !== undefined) {
-        this.provenance.set(key, 'code');
-        return kind.check(inCode);
-      }
-      if (inEnv !== undefined && (inEnv !== '' || isGuard)) {
-        this.provenance.set(key, variable);
-        return inEnv === ''
-          ? this.#problem(`${variable} is empty; give it a value or unset it`)
-          : kind.parse(inEnv);
-      }
-    } catch (error) {
-      const shown =
-        inCode === undefined ? `${variable}="${String(inEnv)}"` : `option ${key}: ${show(inCode)}`;
-      return this.#problem(`${shown}: ${messageOf(error)}`);
+  /** Upstreams and routes of every source. */
+  #resolveTraffic(own: FileScope): void {
+    const { env, code, file } = this.#sources;
+    const { problems, provenance, origins } = this;
+    const ofFile = file?.upstreams(own);
+    const plain = resolveUpstreams({ env, code: code?.upstreams, file: ofFile, own, problems, provenance });
+    for (const [name, { origin }] of ofFile ?? []) origins.set(`upstreams.${name}`, origin);
+    const traffic = file?.traffic(own, plain);
+    this.#values.set('upstreams', traffic?.upstreams ?? plain);
+    for (const [name, origin] of traffic?.origins ?? []) {
+      const key = `upstreams.${name}`;
+      const before = provenance.get(key);
+      const place = placeOf(origin);
+      provenance.set(key, before === undefined || before === place ? place : `${before} and ${place}`);
+      origins.set(key, origin);
     }
-    this.provenance.set(key, 'default');
-    return fallback;
+    const ofCode = resolveRoutes({ code: code?.routes, own, problems, provenance });
+    const routes = new Map([...(traffic?.routes ?? [])].map(([name, one]) => [name, one.inputs]));
+    for (const [name, one] of traffic?.routes ?? []) {
+      if (ofCode.has(name)) continue;
+      for (const [i, origin] of one.origins.entries()) origins.set(`routes.${name}[${i}]`, origin);
+      const [first] = one.origins;
+      if (first !== undefined) provenance.set(`routes.${name}`, placeOf(first));
+    }
+    for (const [name, list] of ofCode) routes.set(name, list);
+    this.#values.set('routes', routes);
+  }
+
+  /** The stricter of `INMESH_MTLS` and `PeerAuthentication`; what nobody said is no wish to be met. */
+  #meetPeerMode(own: FileScope): void {
+    const peer = this.#sources.file?.peerMode(own);
+    const mtls = settings.find(({ key }) => key === 'mtls');
+    if (peer === undefined || mtls === undefined) return;
+    const place = placeOf(peer.origin);
+    const before = this.provenance.get('mtls') ?? 'default';
+    if (before === 'default') {
+      this.#values.set('mtls', peer.mode);
+      this.provenance.set('mtls', place);
+      return;
+    }
+    const said = this.#values.get('mtls') as MtlsMode | undefined;
+    if (said === undefined || said === peer.mode) return;
+    const isPeer = mtls.stricter?.(said, peer.mode) === peer.mode;
+    this.#values.set('mtls', isPeer ? peer.mode : said);
+    this.provenance.set(
+      'mtls',
+      isPeer ? `${place}, stricter than ${before}` : `${before}, stricter than ${place}`,
+    );
+  }
+
+  /** What one source says; `undefined` if nothing. */
+  #said(one: Setting, from: 'code' | 'env' | 'file'): Said | undefined {
+    const { key, variable, kind, isGuard } = one;
+    if (from === 'file') return this.#inFile(one);
+    const given: unknown = from === 'code' ? this.#sources.code?.[key] : this.#sources.env[variable];
+    if (given === undefined || (from === 'env' && given === '' && !isGuard)) return undefined;
+    const source = from === 'code' ? 'code' : variable;
+    if (from === 'env' && given === '') {
+      this.#problem(`${variable} is empty; give it a value or unset it`);
+      return { source, value: undefined };
+    }
+    try {
+      return { source, value: from === 'code' ? kind.check(given) : kind.parse(String(given)) };
+    } catch (error) {
+      const shown = from === 'code' ? `option ${key}: ${show(given)}` : `${variable}="${String(given)}"`;
+      this.#problem(`${shown}: ${messageOf(error)}`);
+      return { source, value: undefined };
+    }
+  }
+
+  /** Plain values are read as text: a number is no duration. */
+  #inFile({ key, kind }: Setting): Said | undefined {
+    const { file } = this.#sources;
+    const given = file?.setting(key);
+    if (file === undefined || given === undefined) return undefined;
+    const source = placeOf(given.origin);
+    const { value } = given;
+    try {
+      const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+      return { source, value: isPlain ? kind.parse(String(value)) : kind.check(value) };
+    } catch (error) {
+      file.wrong(given.origin, `${key}: ${messageOf(error)}`);
+      return { source, value: undefined };
+    }
+  }
+
+  #plain(one: Setting): unknown {
+    const said = (['code', 'env', 'file'] as const).flatMap((from) => this.#said(one, from) ?? []);
+    const [first, ...others] = said;
+    if (first === undefined) {
+      this.provenance.set(one.key, 'default');
+      return one.fallback;
+    }
+    let held = first;
+    for (const other of others) held = stricterOf(one, held, other);
+    this.provenance.set(one.key, held.source);
+    return held.value;
   }
 
   #nameService(): void {
@@ -213,32 +331,52 @@ class Resolver {
       this.#problem('INMESH_METRICS_ALLOW asks for identities, and INMESH_MTLS=disable leaves nobody one');
   }
 
-  #allow(key: 'allow' | 'metricsAllow', variable: string, own: OwnScope): AuthorizationPolicy | undefined {
-    const inCode: unknown = this.#sources.code?.[key];
-    const text = inCode ?? this.#sources.env[variable];
-    this.provenance.set(key, inCode === undefined ? (text === undefined ? 'default' : variable) : 'code');
+  #allow(
+    key: 'allow' | 'metricsAllow',
+    variable: string,
+    own: FileScope,
+  ): AuthorizationPolicy | undefined {
+    const { code, env, file } = this.#sources;
+    const inCode: unknown = code?.[key];
+    const inEnv = env[variable];
+    const inFile = inCode === undefined && inEnv === undefined ? file?.setting(key) : undefined;
+    const text = inCode ?? inEnv ?? inFile?.value;
+    const origin = inFile?.origin;
+    const from = origin === undefined ? (inCode === undefined ? variable : 'code') : placeOf(origin);
+    this.provenance.set(key, text === undefined ? 'default' : from);
     if (text === undefined) return undefined;
-    if (typeof text !== 'string') return this.#problem(`option ${key} is ${show(text)}; it must be text`);
+    const wrong = (message: string): undefined => {
+      if (origin === undefined) this.problems.push(message);
+      else file?.wrong(origin, message);
+    };
+    if (typeof text !== 'string')
+      return wrong(`${origin === undefined ? 'option ' : ''}${key} is ${show(text)}; it must be text`);
     try {
-      return parseAllow(text, own, inCode === undefined ? variable : `option ${key}`);
+      const source = origin === undefined && inCode !== undefined ? `option ${key}` : (origin?.source ?? variable);
+      return parseAllow(text, own, source, origin);
     } catch (error) {
-      return this.#problem(messageOf(error));
+      return wrong(messageOf(error));
     }
   }
 }
 
 /**
- * Reads the whole configuration, code before environment before defaults.
+ * Reads the whole configuration: code before environment before file before defaults. Where a setting guards something
+ * the stricter holds.
  *
- * @throws MeshError `INMESH_ERR_CONFIG_INVALID` or `INMESH_ERR_CONFIG_UNKNOWN`, naming every problem at once.
+ * @throws MeshError `INMESH_ERR_CONFIG_INVALID`, `INMESH_ERR_CONFIG_UNKNOWN`, `INMESH_ERR_CONFIG_UNSUPPORTED` or
+ * `INMESH_ERR_POLICY_*`, naming every problem at once.
  */
 export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   const resolver = new Resolver(sources);
   const values = resolver.resolve();
-  if (resolver.problems.length > 0) {
-    throw new MeshError(resolver.code, resolver.problems.join('\n'), {
-      details: { problems: resolver.problems },
-    });
-  }
-  return Object.freeze({ values, provenance: resolver.provenance });
+  const problems = resolver.all;
+  if (problems.length > 0)
+    throw new MeshError(resolver.code, problems.join('\n'), { details: { problems } });
+  return Object.freeze({
+    values,
+    provenance: resolver.provenance,
+    origins: resolver.origins,
+    texts: sources.file?.texts ?? new Map<string, string>(),
+  });
 }

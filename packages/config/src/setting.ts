@@ -20,8 +20,8 @@ export interface Setting<K extends SettingKey = SettingKey> {
   readonly isGuard: boolean;
   /** One sentence for the reference. */
   readonly text: string;
-  /** What holds where two sources differ: it guards something, and no source loosens what another says. */
-  readonly stricter: ((one: NonNullable<MeshConfig[K]>, other: NonNullable<MeshConfig[K]>) => NonNullable<MeshConfig[K]>) | undefined;
+  /** What holds where two sources differ, if it guards something: no source loosens what another says. */
+  stricter?(one: NonNullable<MeshConfig[K]>, other: NonNullable<MeshConfig[K]>): NonNullable<MeshConfig[K]>;
 }
 
 /** What differs from most settings. */
@@ -31,7 +31,7 @@ export interface SettingOptions<K extends SettingKey> {
   /** See {@link Setting}. */
   readonly isGuard?: boolean;
   /** See {@link Setting}. */
-  readonly stricter?: Setting<K>['stricter'];
+  readonly stricter?: NonNullable<Setting<K>['stricter']>;
 }
 
 /** The word that comes first. @param words - The strictest first. */
@@ -57,6 +57,6 @@ export function setting<K extends SettingKey>(
     fallbackText: more.fallbackText ?? printed,
     isGuard: more.isGuard ?? false,
     text,
-    stricter: more.stricter,
+    ...(more.stricter === undefined ? {} : { stricter: more.stricter }),
   };
 }

@@ -5,10 +5,12 @@ import {
   type OwnScope,
   parseIdentities,
 } from './cluster-names.js';
+import type { FileUpstream } from './config-file.js';
 import { isServiceVariable } from './kubernetes.js';
 import { nearest } from './nearest.js';
 import { messageOf, show } from './problems.js';
 import { isPlainObject, noObject } from './shape.js';
+import { overlayInput } from './overlay-input.js';
 import { readUpstreamEndpoints, type Upstream, type UpstreamInput, upstreamInput } from './upstream.js';
 
 /** Where upstreams are read from, and where to say what was found. */
@@ -17,6 +19,8 @@ export interface UpstreamSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What code gave, not yet checked. */
   readonly code: unknown;
+  /** What the configuration file gave, checked. @defaultValue nothing */
+  readonly file?: ReadonlyMap<string, FileUpstream> | undefined;
   /** What names are completed with. */
   readonly own: OwnScope;
   /** Takes what is wrong. */
@@ -181,6 +185,7 @@ interface Said {
   readonly where: string;
   readonly input: UpstreamInput;
   readonly variables: Variables;
+  readonly file: FileUpstream | undefined;
 }
 
 function noEndpoints({ name, where, variables: { identity } }: Said): string {
@@ -193,60 +198,89 @@ function noEndpoints({ name, where, variables: { identity } }: Said): string {
 
 /** What was said of endpoints; code wins. */
 function givenEndpoints(said: Said, { env, problems }: UpstreamSources): Given | undefined {
-  const { where, input, variables } = said;
+  const { where, input, variables, file } = said;
   if (input.endpoints !== undefined) return { from: `${where}.endpoints`, value: input.endpoints };
   const { endpoints } = variables;
   if (endpoints !== undefined) return { from: endpoints, value: env[endpoints] };
+  if (file?.input.endpoints !== undefined) return { from: placeOf(file), value: file.input.endpoints };
   problems.push(noEndpoints(said));
   return undefined;
 }
 
-function readIdentities(
-  { name, where, input, variables: { identity } }: Said,
-  { env, own, problems }: UpstreamSources,
+function placeOf({ origin: { source, line, column } }: FileUpstream): string {
+  return `${source}:${line}:${column}`;
+}
+
+/** Identities that the file names; code and environment may narrow them, not widen. */
+function identitiesInFile(
+  { file }: Said,
+  { own, problems }: UpstreamSources,
 ): Upstream['identities'] | undefined {
+  const text = file?.input.identity;
+  if (file === undefined || text === undefined) return file?.identities;
+  return attempt(placeOf(file), problems, () => parseIdentities(text, own));
+}
+
+function readIdentities(said: Said, sources: UpstreamSources): Upstream['identities'] | undefined {
+  const { name, where, input, variables } = said;
+  const { env, own, problems } = sources;
+  const { identity } = variables;
   const text = input.identity ?? (identity === undefined ? undefined : env[identity]);
+  const inFile = identitiesInFile(said, sources);
   const from = input.identity === undefined ? (identity ?? where) : `${where}.identity`;
-  return attempt(from, problems, () =>
-    text === undefined ? defaultIdentities(name, own) : parseIdentities(text, own),
-  );
+  if (text === undefined) return inFile ?? attempt(from, problems, () => defaultIdentities(name, own));
+  const read = attempt(from, problems, () => parseIdentities(text, own));
+  if (read === undefined || inFile === undefined) return read;
+  const uris = new Set(inFile.map(({ uri }) => uri));
+  const kept = Object.freeze(read.filter(({ uri }) => uris.has(uri)));
+  if (kept.length > 0) return kept;
+  problems.push(`${from}: the configuration file expects other identities of ${name}: ${[...uris].join(', ')}`);
+  return undefined;
 }
 
 function readUpstream(said: Said, sources: UpstreamSources): Upstream | undefined {
   const { problems } = sources;
-  const { name, where, input, variables } = said;
+  const { name, where, input, variables, file } = said;
   const from = input.endpoints === undefined ? (variables.endpoints ?? where) : where;
-  if (attempt(from, problems, () => checkClusterName(name)) === undefined) return undefined;
-  const given = givenEndpoints(said, sources);
-  if (given === undefined) return undefined;
-  const endpoints = readUpstreamEndpoints(given.value, given.from, problems);
+  const isElsewhere = input.endpoints !== undefined || variables.endpoints !== undefined;
+  const ofEntry = isElsewhere ? undefined : file?.endpoints;
+  // Hosts of a ServiceEntry have been checked, and may be any DNS names.
+  if (file?.endpoints === undefined && attempt(from, problems, () => checkClusterName(name)) === undefined)
+    return undefined;
+  const given = ofEntry === undefined ? givenEndpoints(said, sources) : undefined;
+  const endpoints =
+    given === undefined ? ofEntry : readUpstreamEndpoints(given.value, given.from, problems);
+  if (endpoints === undefined) return undefined;
   const identities = readIdentities(said, sources);
-  if (endpoints === undefined || identities === undefined) return undefined;
-  const { rules = {}, calls = {} } = input;
+  if (identities === undefined) return undefined;
+  const rules = overlayInput(file?.input.rules ?? {}, input.rules ?? {});
+  const calls = overlayInput(file?.input.calls ?? {}, input.calls ?? {});
   return Object.freeze({ name, identities, endpoints, rules, calls });
 }
 
-/** Upstreams of code and environment; field by field, code wins. */
+/** Who said something of it. */
+function sourcesOf({ input, variables: { endpoints, identity }, file }: Said, isInCode: boolean): string {
+  const variable =
+    input.endpoints === undefined ? (endpoints ?? (file === undefined ? undefined : identity)) : undefined;
+  const parts = [variable, isInCode ? 'code' : undefined, file === undefined ? undefined : placeOf(file)];
+  return parts.filter((one) => one !== undefined).join(' and ');
+}
+
+/** Upstreams of code, environment and file; field by field, code wins, then the environment. */
 export function resolveUpstreams(sources: UpstreamSources): ReadonlyMap<string, Upstream> {
   const inCode = readCode(sources);
   const inEnv = readVariables(sources);
+  const inFile = sources.file ?? new Map<string, FileUpstream>();
   const upstreams = new Map<string, Upstream>();
-  for (const name of new Set([...inEnv.keys(), ...inCode.keys()])) {
+  for (const name of new Set([...inEnv.keys(), ...inCode.keys(), ...inFile.keys()])) {
     const { where = `upstreams.${name}`, input } = inCode.get(name) ?? {};
     if (input === undefined && inCode.has(name)) continue;
     const variables = inEnv.get(name) ?? {};
-    const upstream = readUpstream({ name, where, input: input ?? {}, variables }, sources);
+    const said: Said = { name, where, input: input ?? {}, variables, file: inFile.get(name) };
+    const upstream = readUpstream(said, sources);
     if (upstream === undefined) continue;
     upstreams.set(name, upstream);
-    const { endpoints } = variables;
-    sources.provenance.set(
-      `upstreams.${name}`,
-      endpoints === undefined || input?.endpoints !== undefined
-        ? 'code'
-        : input === undefined
-          ? endpoints
-          : `${endpoints} and code`,
-    );
+    sources.provenance.set(`upstreams.${name}`, sourcesOf(said, input !== undefined));
   }
   return upstreams;
 }

@@ -94,6 +94,18 @@ export const errorSpecs = defineSpecs({
     summary: 'A setting does not exist.',
     hint: 'The message names the nearest setting that does.',
   },
+  INMESH_ERR_CONFIG_UNREADABLE: {
+    status: 'failed-precondition',
+    ...local,
+    summary: 'The configuration file or directory cannot be read.',
+    hint: 'Check INMESH_CONFIG and its permissions.',
+  },
+  INMESH_ERR_CONFIG_UNSUPPORTED: {
+    status: 'unimplemented',
+    ...local,
+    summary: 'A manifest uses a field or a kind that this version does not enforce.',
+    hint: 'Remove the field; Inmesh never ignores one. `docs/reference/manifests.md` says which are in force.',
+  },
   INMESH_ERR_CONNECTION_LIMIT: {
     status: 'resource-exhausted',
     reached: 'no',

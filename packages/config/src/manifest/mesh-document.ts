@@ -10,7 +10,7 @@ import type { Locate, Path } from './locate.js';
 
 /** Names in the `spec` of a `Mesh`: every setting of the environment, and what the environment has families of variables for. */
 export const meshFields: readonly string[] = Object.freeze([
-  ...settings.map(({ key }) => key).filter((key) => key !== 'config'),
+  ...settings.map(({ key }) => key).filter((key) => key !== 'configFile'),
   'allow',
   'metricsAllow',
   'upstreams',
