@@ -27,7 +27,9 @@ export interface CollectedFamily extends FamilyOptions {
 
 /** A family that is counted into. */
 export class Family<S extends Series = Series> {
+  /** What it is called and what it counts by. */
   readonly options: FamilyOptions;
+  /** What its series are. */
   readonly type: 'counter' | 'histogram';
   readonly #make: (values: readonly string[], nowMs: number) => S;
   readonly #series = new Map<string, S>();

@@ -4,6 +4,7 @@ import {
   grpcStatusNumber,
   type Layer,
   type Runtime,
+  type SpiffeId,
   type Workload,
 } from '@inmesh/core';
 import type { Family, MetricStore } from './metric-store.js';
@@ -37,7 +38,7 @@ export interface RequestMetricsOptions {
   /** Our own SPIFFE ID. */
   readonly principal: () => string;
   /** Identities that the endpoints of a cluster must prove. */
-  readonly identitiesOf: (cluster: string) => readonly { readonly uri: string }[];
+  readonly identitiesOf: (cluster: string) => readonly Pick<SpiffeId, 'uri'>[];
   /** Time. */
   readonly runtime: Pick<Runtime, 'now'>;
 }
