@@ -11,7 +11,7 @@ import {
   unknownConnection,
   type Workload,
 } from '@inmesh/core';
-import { MetricStore, requestMetrics } from '@inmesh/telemetry';
+import { Edges, MetricStore, RequestMetrics } from '@inmesh/telemetry';
 import { nanoseconds } from './batches.js';
 import { makePolicies } from './policies.js';
 import { costRow, type Row } from './row.js';
@@ -70,13 +70,13 @@ function counting(): number {
     trustDomain: 'dev.local',
     labels: {},
   };
-  const layer = requestMetrics({
-    store: new MetricStore({ runtime: systemRuntime }),
+  const edges = new Edges({
     workload,
     principal: () => 'spiffe://dev.local/ns/default/sa/server',
     identitiesOf: () => [],
-    runtime: systemRuntime,
   });
+  const store = new MetricStore({ runtime: systemRuntime });
+  const { layer } = new RequestMetrics({ store, edges, runtime: systemRuntime });
   const phases = layer.bind({ side: 'server' });
   const startedMs = systemRuntime.now();
   const calls = Array.from(
@@ -105,7 +105,14 @@ function counting(): number {
         onCancel: () => {},
       }),
   );
-  const end: CallEnd = { status: 'ok', httpStatus: 200, error: undefined, isLocalReply: false };
+  const end: CallEnd = {
+    status: 'ok',
+    httpStatus: 200,
+    error: undefined,
+    isLocalReply: false,
+    requestBytes: 200,
+    responseBytes: 1500,
+  };
   return nanoseconds((i) => {
     const call = calls[i & 63];
     if (call !== undefined) phases?.end?.(call, end);

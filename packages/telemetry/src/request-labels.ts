@@ -1,8 +1,8 @@
 import { type Call, type CallEnd, grpcStatusNumber, httpStatusOf, type Workload } from '@inmesh/core';
 import { responseFlag } from './response-flags.js';
 
-/** Labels of the request metrics of Istio, all of them on both sides: Kiali drops a series that lacks one. */
-export const requestLabels = [
+/** Labels that tell who called whom; those of the message counters. */
+export const edgeLabels = [
   'reporter',
   'source_workload',
   'source_canonical_service',
@@ -23,9 +23,22 @@ export const requestLabels = [
   'destination_service_name',
   'destination_service_namespace',
   'destination_cluster',
+] as const;
+
+/** Labels of the request metrics of Istio, all of them on both sides: Kiali drops a series that lacks one. */
+export const requestLabels = [
+  ...edgeLabels,
   'request_protocol',
   'response_code',
   'grpc_response_status',
+  'response_flags',
+  'connection_security_policy',
+] as const;
+
+/** Labels of the TCP metrics of Istio. */
+export const tcpLabels = [
+  ...edgeLabels,
+  'request_protocol',
   'response_flags',
   'connection_security_policy',
 ] as const;
@@ -88,7 +101,7 @@ export interface Outcome {
 }
 
 /** How a call ended, in the words of labels. Where no reply came, the status that a proxy would have answered. */
-export function outcomeOf(call: Call, end: CallEnd): Outcome {
+export function outcomeOf(call: Pick<Call, 'facts' | 'protocol' | 'side'>, end: CallEnd): Outcome {
   const { side, protocol, facts } = call;
   const { error, httpStatus, status } = end;
   const isLeft = error?.code === 'INMESH_ERR_CANCELLED';
@@ -102,14 +115,16 @@ export function outcomeOf(call: Call, end: CallEnd): Outcome {
   };
 }
 
-/** Values of {@link requestLabels}. */
-export function requestValues(
-  reporter: 'destination' | 'source',
-  source: Party,
-  destination: Party,
-  service: CalledService,
-  outcome: Outcome,
-): readonly string[] {
+/** Who calls whom, as one side of it tells. */
+export interface Edge {
+  readonly reporter: 'destination' | 'source';
+  readonly source: Party;
+  readonly destination: Party;
+  readonly service: CalledService;
+}
+
+/** Values of {@link edgeLabels}. */
+export function edgeValues({ reporter, source, destination, service }: Edge): readonly string[] {
   return [
     reporter,
     source.workload,
@@ -131,10 +146,22 @@ export function requestValues(
     service.name,
     service.namespace,
     unknown,
+  ];
+}
+
+/** Values of {@link requestLabels}. */
+export function requestValues(edge: Edge, outcome: Outcome): readonly string[] {
+  return [
+    ...edgeValues(edge),
     outcome.protocol,
     String(outcome.code),
     outcome.grpcStatus,
     outcome.flag,
     outcome.isMutual ? 'mutual_tls' : 'none',
   ];
+}
+
+/** Values of {@link tcpLabels}, for a connection over mTLS. */
+export function tcpValues(edge: Edge): readonly string[] {
+  return [...edgeValues(edge), 'tcp', '-', 'mutual_tls'];
 }
