@@ -10,9 +10,9 @@ interface Told {
 }
 
 /** What a connection reads and writes, above TLS. */
-export type CountingSocket = Partial<Pick<Socket, 'bytesRead' | 'bytesWritten'>> & { [toldKey]?: Told };
+export type CountingSocket = Partial<Pick<Socket, 'bytesRead' | 'bytesWritten'>>;
 
-function toldOf(socket: CountingSocket): Told {
+function toldOf(socket: CountingSocket & { [toldKey]?: Told }): Told {
   socket[toldKey] ??= { read: 0, written: 0 };
   return socket[toldKey];
 }
@@ -66,7 +66,7 @@ export class StreamMeter {
   bytesRead = 0;
   /** Written so far. */
   bytesWritten = 0;
-  /** What the stream does without a meter. */
+  /** What the stream does without a meter. @internal */
   readonly plain: Plain;
 
   /** @param stream - Nothing was read of it or written to it yet. */

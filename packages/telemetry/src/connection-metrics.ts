@@ -5,8 +5,11 @@ import type { CounterSeries } from './series.js';
 
 /** A connection whose bytes are counted. */
 export interface CountedConnection {
+  /** Read so far. */
   readonly bytesRead: number;
+  /** Written so far. */
   readonly bytesWritten: number;
+  /** Calls `listener` when it closes. */
   once(event: 'close', listener: () => void): unknown;
 }
 

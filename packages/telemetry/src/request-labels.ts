@@ -47,12 +47,19 @@ const unknown = 'unknown';
 
 /** One end of a call, as labels tell it. */
 export interface Party {
+  /** Name of the workload, such as a deployment. */
   readonly workload: string;
+  /** Istio's canonical service. */
   readonly canonicalService: string;
+  /** Istio's canonical revision. */
   readonly canonicalRevision: string;
+  /** Namespace of the workload. */
   readonly namespace: string;
+  /** SPIFFE ID. */
   readonly principal: string;
+  /** Label `app`. */
   readonly app: string;
+  /** Label `version`. */
   readonly version: string;
 }
 
@@ -86,7 +93,9 @@ export function ownParty({ service, namespace, labels }: Workload, principal: st
 
 /** The service that is called. */
 export interface CalledService {
+  /** Short name. */
   readonly name: string;
+  /** Namespace of the service. */
   readonly namespace: string;
 }
 
@@ -117,9 +126,13 @@ export function outcomeOf(call: Pick<Call, 'facts' | 'protocol' | 'side'>, end: 
 
 /** Who calls whom, as one side of it tells. */
 export interface Edge {
+  /** Which side tells. */
   readonly reporter: 'destination' | 'source';
+  /** Who calls. */
   readonly source: Party;
+  /** Who is called. */
   readonly destination: Party;
+  /** By which name. */
   readonly service: CalledService;
 }
 
