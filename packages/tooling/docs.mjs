@@ -1,5 +1,5 @@
-// Reference pages that are made of the code: `npm run docs` writes them, `npm run docs:check` fails if they are old, if
-// a link points nowhere, or if the README shows other code than the example.
+// Reference pages that are made of the code: `npm run docs` writes them. `npm run docs:check` fails if they are old, if a
+// link leads nowhere, or if a block of code in any page is wrong (`docs/`).
 import {
   existsSync,
   mkdirSync,
@@ -7,15 +7,17 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { renderSettingsMarkdown } from '@inmesh/config';
 import { errorSpecs } from '@inmesh/core';
 import { istioBounds, requestLabels } from '@inmesh/telemetry';
+import { blockProblems } from './docs/blocks.mjs';
+import { linkProblems } from './docs/links.mjs';
+import { markdownFiles } from './docs/markdown.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { commands } = await import(new URL('../inmesh/dist/cli.js', import.meta.url).href);
@@ -77,26 +79,11 @@ for (const [file, text] of Object.entries(pages)) {
   }
 }
 
-function markdownFiles(dir) {
-  return readdirSync(dir).flatMap((name) => {
-    if (['node_modules', 'dist', '.git', '.turbo', 'api'].includes(name)) return [];
-    const path = join(dir, name);
-    return statSync(path).isDirectory() ? markdownFiles(path) : name.endsWith('.md') ? [path] : [];
-  });
-}
-
 if (isCheck) {
-  for (const file of markdownFiles(root)) {
+  const files = markdownFiles(root);
+  problems.push(...linkProblems(files, root), ...(await blockProblems(files, root)));
+  for (const file of files) {
     const text = readFileSync(file, 'utf8');
-    for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
-      if (/^(?:https?:|#|mailto:)/.test(target)) continue;
-      if (!existsSync(resolve(dirname(file), target.split('#')[0])))
-        problems.push(`${file.slice(root.length)}: ${target} does not exist`);
-    }
-    for (const [, source, code] of text.matchAll(/<!-- code: (\S+) -->\n```ts\n([\s\S]*?)```/g)) {
-      if (readFileSync(join(root, source), 'utf8') !== code)
-        problems.push(`${file.slice(root.length)}: the code is not that of ${source}`);
-    }
     for (const [code] of text.matchAll(/INMESH_ERR_[A-Z_]+[A-Z]/g)) {
       if (!(code in errorSpecs) && !Object.keys(errorSpecs).some((known) => known.startsWith(`${code}_`)))
         problems.push(`${file.slice(root.length)}: there is no ${code}`);

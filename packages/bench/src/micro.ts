@@ -1,6 +1,17 @@
 import { compilePolicies, normalizeTarget } from '@inmesh/authz';
 import { parsePolicyObject } from '@inmesh/config/policies';
-import { cleanHeaders, FlatHeaders, parseSpiffeId, type RequestFacts, type Workload } from '@inmesh/core';
+import {
+  type CallEnd,
+  CallState,
+  cleanHeaders,
+  FlatHeaders,
+  parseSpiffeId,
+  type RequestFacts,
+  systemRuntime,
+  unknownConnection,
+  type Workload,
+} from '@inmesh/core';
+import { Edges, MetricStore, RequestMetrics } from '@inmesh/telemetry';
 import { nanoseconds } from './batches.js';
 import { makePolicies } from './policies.js';
 import { costRow, type Row } from './row.js';
@@ -51,6 +62,63 @@ function decisions(count: number): number {
   return allowed < 0 ? Number.NaN : ns;
 }
 
+/** What counting one inbound call costs, the clock of its end included. */
+function counting(): number {
+  const workload: Workload = {
+    service: 'server',
+    namespace: 'default',
+    trustDomain: 'dev.local',
+    labels: {},
+  };
+  const edges = new Edges({
+    workload,
+    principal: () => 'spiffe://dev.local/ns/default/sa/server',
+    identitiesOf: () => [],
+  });
+  const store = new MetricStore({ runtime: systemRuntime });
+  const { layer } = new RequestMetrics({ store, edges, runtime: systemRuntime });
+  const phases = layer.bind({ side: 'server' });
+  const startedMs = systemRuntime.now();
+  const calls = Array.from(
+    { length: 64 },
+    (_, i) =>
+      new CallState({
+        side: 'server',
+        protocol: 'http1',
+        facts: {
+          method: 'GET',
+          path: '/',
+          authority: 'server',
+          connection: {
+            ...unknownConnection,
+            peer: {
+              id: parseSpiffeId(`spiffe://dev.local/ns/default/sa/caller${i}`),
+              notAfterMs: 0,
+              fingerprint: '',
+              serial: '',
+              trustEpoch: 0,
+            },
+          },
+        },
+        headers: new FlatHeaders([]),
+        startedMs,
+        onCancel: () => {},
+      }),
+  );
+  const end: CallEnd = {
+    status: 'ok',
+    httpStatus: 200,
+    error: undefined,
+    isLocalReply: false,
+    requestBytes: 200,
+    responseBytes: 1500,
+  };
+  return nanoseconds((i) => {
+    const call = calls[i & 63];
+    if (call !== undefined) phases?.end?.(call, end);
+  });
+}
+
 /** The parts of a request that a listener adds, each for itself. */
 export function micro(): readonly Row[] {
   const raw = [
@@ -76,6 +144,7 @@ export function micro(): readonly Row[] {
   return [
     row('authz.1000', decisions(1000), 1500),
     row('authz.10000', decisions(10_000), 4500),
+    row('metrics', counting(), 300),
     row(
       'normalize.clean',
       nanoseconds(() => void normalizeTarget('/v1/orders/42/items?page=2', 'REJECT_ESCAPED_SLASHES')),

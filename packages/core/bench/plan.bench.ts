@@ -42,7 +42,14 @@ export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly 
     onCancel: () => {},
   });
   const head = { httpStatus: 200, grpcStatus: undefined, headers: call.headers };
-  const end = { status: 'ok', httpStatus: 200, error: undefined, isLocalReply: false } as const;
+  const end = {
+    status: 'ok',
+    httpStatus: 200,
+    error: undefined,
+    isLocalReply: false,
+    requestBytes: 200,
+    responseBytes: 1500,
+  } as const;
   const run: PlanRun = { entered: 0, hasEnded: false, onPass: () => {}, onHalt: () => {} };
   const loop = (n: number): void => {
     for (let i = 0; i < n; i++) {

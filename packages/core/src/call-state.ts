@@ -1,4 +1,4 @@
-import type { Call, ContextKey, Protocol, RequestFacts, Side } from './call.js';
+import type { Call, ContextKey, MessageCounts, Protocol, RequestFacts, Side } from './call.js';
 import { MeshError } from './errors.js';
 import type { Headers } from './headers.js';
 
@@ -18,6 +18,8 @@ export interface CallInit {
   readonly parent?: Call | undefined;
   /** When it began, on the monotonic clock, in milliseconds. */
   readonly startedMs: number;
+  /** Counts its messages, if it is an RPC. */
+  readonly messages?: MessageCounts | undefined;
   /** Low-cardinality name, where it is known at once. */
   readonly operation?: string | undefined;
   /** Told when somebody cancels the call; the adapter tears the wire down. */
@@ -33,6 +35,7 @@ export class CallState implements Call {
   readonly cluster: string | undefined;
   readonly parent: Call | undefined;
   readonly startedMs: number;
+  readonly messages: MessageCounts | undefined;
   operation: string | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
@@ -49,6 +52,7 @@ export class CallState implements Call {
     this.cluster = init.cluster;
     this.parent = init.parent;
     this.startedMs = init.startedMs;
+    this.messages = init.messages;
     this.operation = init.operation;
     this.#onCancel = init.onCancel;
   }

@@ -40,6 +40,14 @@ export function contextKey<T>(name: string, options: { readonly carried?: boolea
   return Object.freeze({ name, isCarried: options.carried ?? false });
 }
 
+/** Messages of an RPC that went by so far. */
+export interface MessageCounts {
+  /** From the caller. */
+  readonly requests: number;
+  /** To the caller. */
+  readonly responses: number;
+}
+
 /** One logical request, neutral of protocol, never its payload. */
 export interface Call {
   /** Which side of it we are. */
@@ -56,6 +64,8 @@ export interface Call {
   readonly parent: Call | undefined;
   /** When it began, on the monotonic clock, in milliseconds. */
   readonly startedMs: number;
+  /** Messages so far; `undefined` for what is no gRPC. */
+  readonly messages: MessageCounts | undefined;
   /** Low-cardinality name: the gRPC path, or the route of the framework once it is known. */
   operation: string | undefined;
   /** Absolute end on the monotonic clock, in milliseconds; `Infinity` if none. */
@@ -84,6 +94,9 @@ export interface ReplyHead {
   readonly headers: Headers;
 }
 
+/** A request that was refused before it became a {@link Call}. */
+export type RefusedCall = Pick<Call, 'cluster' | 'facts' | 'messages' | 'protocol' | 'side' | 'startedMs'>;
+
 /** How a call ended. */
 export interface CallEnd {
   /** Canonical status. */
@@ -94,4 +107,11 @@ export interface CallEnd {
   readonly error: MeshError | undefined;
   /** Whether Inmesh answered by itself. */
   readonly isLocalReply: boolean;
+  /**
+   * Bytes of the request that crossed the wire, without TLS: head and body over HTTP/1.1, what DATA frames carry over
+   * HTTP/2, where the head's size depends on what the connection carried before. Of several attempts, the last.
+   */
+  readonly requestBytes: number;
+  /** Bytes of the reply, counted like {@link CallEnd.requestBytes}. */
+  readonly responseBytes: number;
 }

@@ -3,7 +3,9 @@ export {
   type CallEnd,
   type ContextKey,
   contextKey,
+  type MessageCounts,
   type Protocol,
+  type RefusedCall,
   type ReplyHead,
   type RequestFacts,
   type Side,
@@ -40,6 +42,7 @@ export type {
   PolicyRule,
   PolicySource,
 } from './policy.js';
+export { type Refusal, tellRefused } from './refusal.js';
 export { defaultRetryConditions, parseRetryOn, type RetryOn, retryConditions } from './retry-on.js';
 export { createTimer, type Runtime, sleepOn, type Timer } from './runtime.js';
 export {

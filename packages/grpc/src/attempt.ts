@@ -2,9 +2,16 @@ import { experimental, type Metadata } from '@grpc/grpc-js';
 import { MeshError, type Runtime, type Timer } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
 import { detailsOf, errorKey, markStatus } from './call-status.js';
+import type { Sent } from './client-call.js';
 import type { ClientRpc, RpcAttempt } from './client-rpc.js';
 import { type AttemptStatus, isRefused, judge } from './outcome.js';
-import { type AttemptListener, type AttemptSubchannel, onHalfClose, type SubchannelCall } from './seams.js';
+import {
+  type AttemptListener,
+  type AttemptSubchannel,
+  onHalfClose,
+  onMessage,
+  type SubchannelCall,
+} from './seams.js';
 
 const deadlineExceeded = 4;
 
@@ -12,7 +19,7 @@ const deadlineExceeded = 4;
  * One attempt of an RPC on one endpoint: what the picker hands out, the subchannel that grpc-js starts the attempt on,
  * and the listener of its reply; one object for all three. It counts the attempt from the pick to the last byte.
  */
-export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, Timer {
+export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptListener, Timer {
   timerNext: Timer | undefined = undefined;
   timerPrev: Timer | undefined = undefined;
   timerDueMs = 0;
@@ -23,6 +30,10 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
   readonly onCallStarted = null;
   readonly onCallEnded = null;
   readonly endpoint: EndpointState;
+  requestMessages = 0;
+  responseMessages = 0;
+  requestBytes = 0;
+  responseBytes = 0;
   readonly #rpc: ClientRpc;
   readonly #runtime: Runtime;
   readonly #connection: experimental.SubchannelInterface;
@@ -88,6 +99,7 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
       .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
     this.#call = call;
     this.#rpc.onAttemptStart();
+    if (this.#rpc.countWith(this)) onMessage(call, this);
     // Time counts from when the request is whole. Only a caller that sends no stream is sure to have sent it by now.
     if (origin?.sendsStream === false) this.#onRequestSent();
     else onHalfClose(call, () => this.#onRequestSent());
@@ -118,7 +130,14 @@ export class Attempt implements RpcAttempt, AttemptSubchannel, AttemptListener, 
     this.#listener?.onReceiveMetadata(metadata);
   }
 
+  onSendMessage(message: Buffer): void {
+    this.requestMessages++;
+    this.requestBytes += message.length;
+  }
+
   onReceiveMessage(message: Buffer): void {
+    this.responseMessages++;
+    this.responseBytes += message.length;
     this.#listener?.onReceiveMessage(message);
   }
 

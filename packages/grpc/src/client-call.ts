@@ -1,9 +1,11 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import {
+  type Call,
   CallState,
   grpcStatusNumber,
   type Halt,
   MeshError,
+  type MessageCounts,
   type Plan,
   type PlanRun,
   type StatusCode,
@@ -30,10 +32,27 @@ export interface ClientCallParts {
   readonly startedMs: number;
 }
 
+/** What an attempt sent and received. */
+export interface Sent {
+  readonly requestMessages: number;
+  readonly responseMessages: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
+
+const nothingSent: Sent = Object.freeze({
+  requestMessages: 0,
+  responseMessages: 0,
+  requestBytes: 0,
+  responseBytes: 0,
+});
+
 /** The layers' view of one outbound RPC. Made only where a cluster has layers. */
-export class ClientCall implements PlanRun {
+export class ClientCall implements PlanRun, MessageCounts {
   entered = 0;
   hasEnded = false;
+  /** What crossed the wire; of several attempts, for the last one. */
+  sent: Sent = nothingSent;
   readonly #parts: ClientCallParts;
   readonly #call: CallState;
   #pass: (metadata: Metadata) => void = () => {};
@@ -51,11 +70,25 @@ export class ClientCall implements PlanRun {
       headers: new MetadataHeaders(metadata),
       cluster,
       parent: origin?.parent,
+      messages: this,
       operation: path,
       startedMs,
       onCancel: (reason) => this.#cancel(reason),
     });
     if (origin !== undefined) this.#call.tightenDeadline(origin.deadlineMs);
+  }
+
+  /** The call itself. */
+  get seen(): Call {
+    return this.#call;
+  }
+
+  get requests(): number {
+    return this.sent.requestMessages;
+  }
+
+  get responses(): number {
+    return this.sent.responseMessages;
   }
 
   /** Whether a layer has to be asked before the call goes on. */
@@ -128,7 +161,14 @@ export class ClientCall implements PlanRun {
     this.#call.finish(failure);
     // Where nothing came from the peer there is no status of HTTP either.
     const httpStatus = failure === undefined || !isLocalReply ? 200 : 0;
-    this.#parts.plan.end(this, this.#call, { status, httpStatus, error: failure, isLocalReply });
+    this.#parts.plan.end(this, this.#call, {
+      status,
+      httpStatus,
+      error: failure,
+      isLocalReply,
+      requestBytes: this.sent.requestBytes,
+      responseBytes: this.sent.responseBytes,
+    });
   }
 
   /** A layer cancelled it. */

@@ -1,5 +1,12 @@
 import type { experimental, Metadata, StatusObject } from '@grpc/grpc-js';
-import { grpcStatusNumber, MeshError, type Runtime, statusFromGrpcNumber, type Timer } from '@inmesh/core';
+import {
+  type Call,
+  grpcStatusNumber,
+  MeshError,
+  type Runtime,
+  statusFromGrpcNumber,
+  type Timer,
+} from '@inmesh/core';
 import {
   type ClusterState,
   type EndpointState,
@@ -9,7 +16,7 @@ import {
 } from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
 import { detailsOf, errorOf, markStatus } from './call-status.js';
-import type { ClientCall } from './client-call.js';
+import type { ClientCall, Sent } from './client-call.js';
 import { editMetadata } from './edit-metadata.js';
 import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
 import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
@@ -101,6 +108,10 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (!parts.waitsForReady) this.#armHead(nowMs);
   }
 
+  get seen(): Call | undefined {
+    return this.#parts.call?.seen;
+  }
+
   createFilter(): this {
     return this;
   }
@@ -180,6 +191,14 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** The request is whole: from here on the reply is waited for. */
   onRequestSent(nowMs: number): void {
     if (this.headDueMs === Number.POSITIVE_INFINITY) this.#armHead(nowMs);
+  }
+
+  /** An attempt counts for it, where somebody asks for counts. */
+  countWith(sent: Sent): boolean {
+    const { call } = this.#parts;
+    if (call === undefined) return false;
+    call.sent = sent;
+    return true;
   }
 
   /** The head of an attempt came: grpc-js sends nothing again. */

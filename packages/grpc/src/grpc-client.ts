@@ -1,5 +1,6 @@
 import type { CallProperties, ChannelCredentials, ClientOptions } from '@grpc/grpc-js';
 import {
+  type Call,
   type CallContext,
   createTimer,
   type LiveStack,
@@ -66,6 +67,8 @@ export interface GrpcClient {
    * @throws MeshError `INMESH_ERR_CONFIG_INVALID` for an idempotent method that is no path.
    */
   channelOptions(options?: GrpcChannelOptions): ClientOptions;
+  /** Calls `visit` with each RPC under way that layers see. */
+  forEachCall(visit: (call: Call) => void): void;
   /**
    * New RPCs fail with `INMESH_ERR_CLOSED` at once; those in flight go on, within bounds, and connections close after
    * their last. Resolves when that is done.
@@ -125,6 +128,10 @@ class Client implements GrpcClient {
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
       callInvocationTransformer: this.#noteOrigin,
     };
+  }
+
+  forEachCall(visit: (call: Call) => void): void {
+    this.#state.live.forEach(visit);
   }
 
   close(options: GrpcCloseOptions = {}): Promise<void> {

@@ -9,6 +9,7 @@ import {
 import {
   type Call,
   type CallContext,
+  type CallEnd,
   CallState,
   type ConnectionFacts,
   cleanAuthority,
@@ -18,9 +19,12 @@ import {
   type Logger,
   MeshError,
   type PeerIdentity,
+  type RefusedCall,
   type Runtime,
+  tellRefused,
 } from '@inmesh/core';
 import { connectionFacts } from '@inmesh/identity';
+import { MessageMeter } from './message-meter.js';
 import {
   addInterceptor,
   metadataOf,
@@ -41,6 +45,8 @@ export interface GrpcServerOptions {
   readonly live: LiveCalls;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
+  /** Told of each request that was refused before layers saw it. @defaultValue nobody */
+  readonly onRefused?: (call: RefusedCall, end: CallEnd) => void;
   /** Time. */
   readonly runtime: Runtime;
   /** Told what was refused and why. */
@@ -164,6 +170,7 @@ class Attachment implements AttachedGrpcServer {
       return;
     }
     if (this.#options.isStale?.(connection) === true) {
+      this.#tellRefused(connection, 503);
       // Nothing was processed; clients call again over a connection that proves anew who they are.
       stream.session?.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
@@ -179,7 +186,14 @@ class Attachment implements AttachedGrpcServer {
     } else this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
   }
 
-  #refuse(stream: ServerHttp2Stream, { peer }: ConnectionFacts, fault: string, httpStatus: number): void {
+  #tellRefused(connection: ConnectionFacts, httpStatus: number, fault?: string): void {
+    const { onRefused, runtime } = this.#options;
+    tellRefused(onRefused, { protocol: 'grpc', connection, httpStatus, fault, nowMs: runtime.now() });
+  }
+
+  #refuse(stream: ServerHttp2Stream, connection: ConnectionFacts, fault: string, httpStatus: number): void {
+    const { peer } = connection;
+    this.#tellRefused(connection, httpStatus, fault);
     this.#options.logger.warn(
       { fault, peer: peer?.id.uri, code: 'INMESH_ERR_HTTP_BAD_REQUEST' },
       'request refused',
@@ -201,6 +215,7 @@ class Attachment implements AttachedGrpcServer {
     const target = { side: 'server', port: connection.localPort } as const;
     const path = String(headers[':path'] ?? '');
     const question = path.indexOf('?');
+    const meter = new MessageMeter(stream);
     const call = new CallState({
       side: 'server',
       protocol: 'grpc',
@@ -211,6 +226,7 @@ class Attachment implements AttachedGrpcServer {
         connection,
       },
       headers: view,
+      messages: meter,
       operation: path,
       startedMs: runtime.now(),
       onCancel: (reason: MeshError) => serverCall.abort(reason),
@@ -222,6 +238,7 @@ class Attachment implements AttachedGrpcServer {
       plan: stack.plan(target),
       recheck: () => stack.plan(target).recheck(call),
       stream,
+      meter,
       live,
       logger,
       runtime,

@@ -1,7 +1,9 @@
-import type { MeshError } from '@inmesh/core';
+import type { Call, MeshError } from '@inmesh/core';
 
 /** An outbound RPC in flight, linked into {@link LiveRpcs}. */
 export interface LiveRpc {
+  /** What layers see of it, where there are layers. */
+  readonly seen: Call | undefined;
   /** Ends it. */
   end(error: MeshError): void;
   /** Link, owned by {@link LiveRpcs}; start with `undefined`. */
@@ -42,6 +44,12 @@ export class LiveRpcs {
       rpc.end(error);
       rpc = next;
     }
+  }
+
+  /** Calls `visit` for every one that layers see. */
+  forEach(visit: (call: Call) => void): void {
+    for (let rpc = this.#first; rpc !== undefined; rpc = rpc.liveNext)
+      if (rpc.seen !== undefined) visit(rpc.seen);
   }
 
   /** Resolves when none is in flight. */

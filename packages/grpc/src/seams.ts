@@ -148,6 +148,15 @@ export function onHalfClose(call: SubchannelCall, listener: () => void): void {
   };
 }
 
+/** Shows `counter` each message, framed and compressed, that the caller sends. */
+export function onMessage(call: SubchannelCall, counter: { onSendMessage(message: Buffer): void }): void {
+  const send = call.sendMessageWithContext.bind(call);
+  call.sendMessageWithContext = (context, message) => {
+    counter.onSendMessage(message);
+    send(context, message);
+  };
+}
+
 /** Metadata that a server's call hands to its handler, before it does. */
 export function metadataOf(call: object): Metadata | undefined {
   const { metadata } = call as { readonly metadata?: Metadata };

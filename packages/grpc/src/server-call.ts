@@ -20,6 +20,7 @@ import {
 import { forbidsRetry } from '@inmesh/resilience';
 import { encodeMessage, statusOfHalt, type WireStatus } from './grpc-status.js';
 import { checkedHalt } from './local-reply.js';
+import type { MessageMeter } from './message-meter.js';
 import { ReplyHeaders } from './reply-headers.js';
 import { pushbackHeader } from './retry-gate.js';
 
@@ -36,6 +37,8 @@ export interface ServerCallParts {
   readonly recheck: () => Verdict;
   /** Its stream. */
   readonly stream: ServerHttp2Stream;
+  /** Counts what goes over it. */
+  readonly meter: MessageMeter;
   /** Calls in flight. */
   readonly live: LiveCalls;
   /** Told of replies of layers that cannot be sent. */
@@ -200,7 +203,7 @@ export class ServerCall implements PlanRun, LiveCall {
 
   #end(): void {
     if (this.hasEnded) return;
-    const { plan, call, live, stream } = this.#parts;
+    const { plan, call, live, stream, meter } = this.#parts;
     if (this.#status === undefined)
       this.#error ??= new MeshError('INMESH_ERR_CANCELLED', 'the caller left before the call ended', {
         stackless: true,
@@ -212,6 +215,8 @@ export class ServerCall implements PlanRun, LiveCall {
       httpStatus: stream.headersSent ? 200 : 0,
       error,
       isLocalReply: this.#isLocalReply,
+      requestBytes: meter.bytesRead,
+      responseBytes: meter.bytesWritten,
     });
     live.delete(this);
   }

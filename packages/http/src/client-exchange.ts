@@ -72,6 +72,8 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
   readonly #caller: LegacyHandler;
   readonly #call: CallState;
   #driver: CallDriver | undefined;
+  /** The last one. */
+  #attempt: HttpAttempt | undefined;
   #httpStatus = 0;
 
   /** @param caller - Whoever made the call, in the style of undici 6. */
@@ -155,7 +157,8 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
   createAttempt(endpoint: EndpointState, number: number): HttpAttempt {
     const { cluster, pools } = this.#parts;
     if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
-    return new HttpAttempt(this, pools.of(cluster, endpoint), number);
+    this.#attempt = new HttpAttempt(this, pools.of(cluster, endpoint), number);
+    return this.#attempt;
   }
 
   prepare(number: number): PreparedRequest {
@@ -261,11 +264,15 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
     const { plan, parent } = this.#parts;
     if (this.#driver?.isExhausted === true) markExhausted(parent);
     this.#call.finish(error);
+    // Also of one that goes on without its caller.
+    this.#attempt?.count();
     plan.end(this, this.#call, {
       status: error?.status ?? statusFromHttp(this.#httpStatus),
       httpStatus: this.#httpStatus,
       error,
       isLocalReply,
+      requestBytes: this.#attempt?.requestBytes ?? 0,
+      responseBytes: this.#attempt?.responseBytes ?? 0,
     });
     this.#request.end();
     this.#parts.onEnd(this);

@@ -1,5 +1,11 @@
 import { MeshError, type Runtime } from '@inmesh/core';
-import { clientAlpn, connectionFacts, type Dialer, type IdentitySource } from '@inmesh/identity';
+import {
+  type CountingSocket,
+  clientAlpn,
+  connectionFacts,
+  type Dialer,
+  type IdentitySource,
+} from '@inmesh/identity';
 import type { ClusterState, EndpointState } from '@inmesh/resilience';
 import { type buildConnector, Client, type Dispatcher } from 'undici';
 
@@ -38,6 +44,8 @@ const closedByPeer = /^(?:reset|other side closed)$/;
 /** One connection, or the place of one: undici opens it anew when it was lost. */
 export class PooledConnection {
   readonly client: Client;
+  /** The connection in use, once there was one. */
+  socket: CountingSocket | undefined = undefined;
   isBusy = false;
   /** Ends the dial, as long as there is one. */
   cancelDial: (() => void) | undefined = undefined;
@@ -210,6 +218,7 @@ export class ConnectionPool {
         connection.cancelDial = undefined;
         if (socket === undefined) done(error ?? new Error('no connection'), null);
         else {
+          connection.socket = socket;
           this.#limitLife(connection, socket);
           done(null, socket);
         }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { MeshError } from '@inmesh/core';
+import { takeRead, takeWritten } from '@inmesh/identity';
 import type { Attempt, CallDriver, EndpointState, Tried } from '@inmesh/resilience';
 import type { Dispatcher } from 'undici';
 import { translateError } from './client-errors.js';
@@ -49,6 +50,10 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   isSent = false;
   isOver = false;
   connection: PooledConnection | undefined = undefined;
+  /** Bytes that its connection wrote for it, once it let go of it. */
+  requestBytes = 0;
+  /** Bytes that its connection read for it. */
+  responseBytes = 0;
   readonly #owner: AttemptOwner;
   readonly #pool: ConnectionPool;
   readonly #number: number;
@@ -169,6 +174,18 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     this.#owner.onRequestSent();
   }
 
+  /** Brings the bytes up to now. */
+  count(): void {
+    if (this.connection !== undefined) this.#count(this.connection);
+  }
+
+  #count({ socket }: PooledConnection): void {
+    // Without a connection nothing was sent, whatever one before it carried.
+    if (socket === undefined || !this.isSent) return;
+    this.requestBytes += takeWritten(socket);
+    this.responseBytes += takeRead(socket);
+  }
+
   #cutDrain(): void {
     const reason = new MeshError('INMESH_ERR_CANCELLED', 'the rest of a discarded reply was cut', {
       stackless: true,
@@ -193,6 +210,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #release(): void {
     const { connection } = this;
     if (connection === undefined) return;
+    this.#count(connection);
     this.connection = undefined;
     this.#pool.release(connection);
   }

@@ -1,4 +1,5 @@
 import type { Agent } from 'node:http';
+import type { Socket } from 'node:net';
 import {
   type CallContext,
   createTimer,
@@ -41,6 +42,8 @@ export interface HttpClientOptions {
   readonly context: CallContext;
   /** Connections to one endpoint. @defaultValue 64 */
   readonly connections?: number;
+  /** Told of each connection to a cluster that an agent opens: no layer sees what it carries. @defaultValue nobody */
+  readonly onConnection?: (cluster: string, socket: Socket) => void;
   /** Time. */
   readonly runtime: Runtime;
   /** Told about names that are none of the mesh's. */
@@ -217,6 +220,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       const agent = new MeshAgent({
         ...options,
         connections: options.connections ?? 64,
+        onConnection: options.onConnection ?? (() => {}),
         onPassThrough: () => dispatcher.passedThrough++,
       });
       agents.push(agent);

@@ -3,11 +3,13 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type {
   CallContext,
+  CallEnd,
   ConnectionFacts,
   LiveCalls,
   LiveStack,
   Logger,
   MtlsMode,
+  RefusedCall,
   Runtime,
 } from '@inmesh/core';
 import type { TlsFrontEnd } from '@inmesh/identity';
@@ -70,6 +72,8 @@ export interface HttpListenerOptions {
   readonly probePaths?: readonly string[];
   /** Bounds. */
   readonly limits?: ListenerLimits;
+  /** Told of each request that was refused before layers saw it. @defaultValue nobody */
+  readonly onRefused?: (call: RefusedCall, end: CallEnd) => void;
   /** Time. */
   readonly runtime: Runtime;
   /** Told what was refused and why. */

@@ -27,6 +27,8 @@ export interface MeshAgentOptions {
   readonly runtime: Runtime;
   /** Told of each connection that is none of the mesh's. */
   readonly onPassThrough: () => void;
+  /** Told of each connection of the mesh's. */
+  readonly onConnection: (cluster: string, socket: Socket) => void;
   /** Connections to one host. */
   readonly connections: number;
 }
@@ -250,6 +252,7 @@ export class MeshAgent extends Agent {
         if (socket !== undefined) {
           socket.once('close', () => cluster.connections--);
           cluster.onConnected(endpoint);
+          this.#options.onConnection(name, socket);
           // A connection is all that can be said here of an endpoint that came back.
           if (endpoint.isOnProbation) cluster.onResult(endpoint, 'ok', undefined, nowMs);
           done?.(null, socket);

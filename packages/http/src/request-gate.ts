@@ -11,6 +11,7 @@ import {
   type LocalReply,
   type MeshError,
   type Protocol,
+  tellRefused,
 } from '@inmesh/core';
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
 import { nackHeader } from '@inmesh/resilience';
@@ -36,6 +37,12 @@ const staleReply: LocalReply = {
     [nackHeader, '1'],
     ['retry-after', '0'],
   ],
+};
+
+/** What node:http answers to what its parser refuses, where that is not 400. */
+const parserStatus: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
 };
 
 function faultReply({ fault }: Fault): LocalReply {
@@ -98,6 +105,10 @@ export class RequestGate {
         this.#onTunnel(event, request, socket, head);
         return true;
       }
+      case 'clientError': {
+        this.#onParserError(args[0] as NodeJS.ErrnoException, args[1] as Duplex);
+        return this.#emit(event, ...args);
+      }
       default: {
         return this.#emit(event, ...args);
       }
@@ -121,17 +132,18 @@ export class RequestGate {
       return;
     }
     if (this.#options.tls?.isStale(facts) === true) {
+      this.#tellRefused(protocol, facts, 503);
       sendReply(response, staleReply, true);
       return;
     }
     if (this.isDraining && 'shouldKeepAlive' in response) response.shouldKeepAlive = false;
     const clean = this.#clean(request);
     if ('fault' in clean) {
-      this.#refuse(facts, clean);
+      this.#refuse(protocol, facts, clean);
       sendReply(response, faultReply(clean), true);
       return;
     }
-    const exit = 'stream' in response ? new StreamExit(response) : new ResponseExit(response);
+    const exit = 'stream' in response ? new StreamExit(response) : new ResponseExit(response, request.socket);
     this.#begin(request, clean, facts, protocol, exit, response, run);
   }
 
@@ -143,12 +155,13 @@ export class RequestGate {
     }
     socket.on('error', () => socket.destroy());
     if (this.#options.tls?.isStale(facts) === true) {
+      this.#tellRefused('http1', facts, 503);
       sendRawReply(socket, staleReply, this.#options.runtime);
       return;
     }
     const clean = event === 'connect' ? this.#cleanConnect(request) : this.#clean(request);
     if ('fault' in clean) {
-      this.#refuse(facts, clean);
+      this.#refuse('http1', facts, clean);
       sendRawReply(socket, faultReply(clean), this.#options.runtime);
       return;
     }
@@ -213,7 +226,20 @@ export class RequestGate {
     return { headers, target: '', path: '', authority: cleanAuthority(request.url ?? '') };
   }
 
-  #refuse(facts: ConnectionFacts, { fault }: Fault): void {
+  #tellRefused(protocol: Protocol, connection: ConnectionFacts, httpStatus: number, fault?: string): void {
+    const { onRefused, runtime } = this.#options;
+    tellRefused(onRefused, { protocol, connection, httpStatus, fault, nowMs: runtime.now() });
+  }
+
+  /** What the parser of node:http refuses, and answers itself, while no request is under way. */
+  #onParserError(error: NodeJS.ErrnoException, socket: Duplex & { readonly _httpMessage?: unknown }): void {
+    const facts = connectionFacts(socket);
+    if (facts === undefined || socket._httpMessage || !error.code?.startsWith('HPE_')) return;
+    this.#tellRefused('http1', facts, parserStatus[error.code] ?? 400, error.code);
+  }
+
+  #refuse(protocol: Protocol, facts: ConnectionFacts, { fault }: Fault): void {
+    this.#tellRefused(protocol, facts, 400, fault);
     this.#options.logger.warn(
       { fault, peer: facts.peer?.id.uri, remoteIp: facts.remoteIp, code: 'INMESH_ERR_HTTP_BAD_REQUEST' },
       'request refused',

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type CallState,
@@ -15,6 +16,7 @@ import {
   statusFromHttp,
   type Verdict,
 } from '@inmesh/core';
+import { type CountingSocket, StreamMeter, takeRead, takeWritten } from '@inmesh/identity';
 import { concludeResponse, overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
@@ -25,6 +27,10 @@ export interface Exit {
   readonly isGone: boolean;
   /** Whether the reply was sent to its end. */
   readonly isComplete: boolean;
+  /** Takes the bytes of the request from the account of its connection; asked once, at the end. */
+  takeRead(): number;
+  /** Takes those of the reply. */
+  takeWritten(): number;
   /** Answers instead of the handler. */
   reply(halt: Halt): void;
   /** Answers although the handler is at work: it may go on writing, to nobody. Cuts where an answer has begun. */
@@ -46,10 +52,21 @@ export interface Exit {
 /** An {@link Exit} through a response of HTTP/1. node:http notices itself when its client leaves. */
 export class ResponseExit implements Exit {
   readonly #response: ServerResponse;
+  /** The response lets go of it when it has ended. */
+  readonly #socket: Socket;
 
-  /** @param response - Not yet begun. */
-  constructor(response: ServerResponse) {
+  /** @param response - Not yet begun. @param socket - Its connection. */
+  constructor(response: ServerResponse, socket: Socket) {
     this.#response = response;
+    this.#socket = socket;
+  }
+
+  takeRead(): number {
+    return takeRead(this.#socket);
+  }
+
+  takeWritten(): number {
+    return takeWritten(this.#socket);
   }
 
   get httpStatus(): number {
@@ -101,11 +118,21 @@ export class ResponseExit implements Exit {
 export class StreamExit implements Exit {
   readonly #response: Http2ServerResponse;
   readonly #stream: ServerHttp2Stream;
+  readonly #meter: StreamMeter;
 
   /** @param response - Not yet begun. */
   constructor(response: Http2ServerResponse) {
     this.#response = response;
     this.#stream = response.stream;
+    this.#meter = new StreamMeter(response.stream);
+  }
+
+  takeRead(): number {
+    return this.#meter.bytesRead;
+  }
+
+  takeWritten(): number {
+    return this.#meter.bytesWritten;
   }
 
   get httpStatus(): number {
@@ -165,6 +192,11 @@ function bytesWritten(socket: Duplex & { readonly bytesWritten?: number }): numb
   return socket.bytesWritten ?? 0;
 }
 
+/** node types the socket of a tunnel as any stream; it is the connection's. */
+function counting(socket: Duplex): CountingSocket {
+  return socket as Socket;
+}
+
 /** An {@link Exit} through the socket of an upgrade or CONNECT. */
 export class SocketExit implements Exit {
   readonly #socket: Duplex;
@@ -184,6 +216,14 @@ export class SocketExit implements Exit {
     this.#runtime = runtime;
     this.#isWebSocket = isWebSocket;
     this.#before = bytesWritten(socket);
+  }
+
+  takeRead(): number {
+    return takeRead(counting(this.#socket));
+  }
+
+  takeWritten(): number {
+    return takeWritten(counting(this.#socket));
   }
 
   get httpStatus(): number {
@@ -395,6 +435,8 @@ export class ServerCall implements PlanRun, LiveCall {
       httpStatus,
       error,
       isLocalReply: this.#isLocalReply,
+      requestBytes: this.#exit.takeRead(),
+      responseBytes: this.#exit.takeWritten(),
     });
     this.#live.delete(this);
   }

@@ -23,3 +23,4 @@ export {
 } from './static-identity.js';
 export type { Dialer, DialOptions, OnDialed, OnSecure, SecureOptions, TlsFrontEnd } from './tls-contract.js';
 export { createTlsFrontEnd, serverAlpn, type TlsFrontEndOptions } from './tls-front-end.js';
+export { type CountingSocket, StreamMeter, takeRead, takeWritten } from './transfer.js';

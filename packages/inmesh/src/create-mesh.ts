@@ -81,6 +81,10 @@ class InProcessMesh implements Mesh {
       ...parts,
       clusters: this.#clusters,
       identitiesOf: (cluster) => traffic.clusters.get(cluster)?.identities ?? [],
+      forEachCall: (visit) => {
+        for (const server of this.#servers) server.forEachCall(visit);
+        this.#grpc?.forEachCall(visit);
+      },
     });
     this.#dialer = createDialer({
       source,
@@ -248,6 +252,7 @@ class InProcessMesh implements Mesh {
       stack: this.#outbound,
       context: this.#context,
       connections: config.values.poolSize,
+      onConnection: this.#metrics.onConnection,
       runtime,
       logger,
     });

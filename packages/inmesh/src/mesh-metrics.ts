@@ -3,15 +3,17 @@ import type { Call, Layer, Runtime, Workload } from '@inmesh/core';
 import type { IdentitySnapshot, IdentitySource } from '@inmesh/identity';
 import type { Clusters } from '@inmesh/resilience';
 import {
+  ConnectionMetrics,
   type CounterSeries,
+  Edges,
+  type EdgesOptions,
   type ExpositionFormat,
   type Family,
   MetricStore,
   NodeMetrics,
-  type RequestMetricsOptions,
+  RequestMetrics,
   registerWith,
   renderMetrics,
-  requestMetrics,
 } from '@inmesh/telemetry';
 import { addClusterMetrics } from './cluster-metrics.js';
 import type { PolicyEngine } from './policy-engine.js';
@@ -27,7 +29,9 @@ export interface MeshMetricsParts {
   /** The clusters. */
   readonly clusters: Clusters;
   /** Identities of the endpoints of a cluster. */
-  readonly identitiesOf: RequestMetricsOptions['identitiesOf'];
+  readonly identitiesOf: EdgesOptions['identitiesOf'];
+  /** Calls `visit` with each call under way. */
+  readonly forEachCall: (visit: (call: Call) => void) => void;
   /** Time. */
   readonly runtime: Runtime;
 }
@@ -43,16 +47,33 @@ function identityOf({ state }: IdentitySource): IdentitySnapshot | undefined {
 export class MeshMetrics {
   /** Counts calls, in both directions. */
   readonly layer: Layer;
+  /** Counts a request that was refused before it became a call. */
+  readonly onRefused: RequestMetrics['count'];
+  /** Counts a connection that the agent opened. */
+  readonly onConnection: ConnectionMetrics['onOpen'];
   readonly #store: MetricStore;
   readonly #node = new NodeMetrics();
   readonly #decisions: Family<CounterSeries>;
   readonly #bound = new Map<Decision, CounterSeries>();
 
   /** @param parts - What is shown. */
-  constructor({ workload, source, policies, clusters, identitiesOf, runtime }: MeshMetricsParts) {
+  constructor({
+    workload,
+    source,
+    policies,
+    clusters,
+    identitiesOf,
+    forEachCall,
+    runtime,
+  }: MeshMetricsParts) {
     this.#store = new MetricStore({ runtime });
     const principal = (): string => identityOf(source)?.svid.id.uri ?? 'unknown';
-    this.layer = requestMetrics({ store: this.#store, workload, principal, identitiesOf, runtime });
+    const edges = new Edges({ workload, principal, identitiesOf });
+    const requests = new RequestMetrics({ store: this.#store, edges, runtime });
+    this.layer = requests.layer;
+    this.onRefused = requests.count;
+    this.#store.beforeRead(() => forEachCall(requests.countSoFar));
+    this.onConnection = new ConnectionMetrics(this.#store, edges).onOpen;
     this.#decisions = this.#store.counter({
       name: 'inmesh_authz_decisions_total',
       help: 'Decisions on inbound calls, by the rule that made them; no policy where none matched.',

@@ -4,6 +4,7 @@ import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { authorize, normalizeTarget, type PolicySet } from '@inmesh/authz';
 import { type MeshConfig, value } from '@inmesh/config';
 import {
+  type Call,
   type CallContext,
   createStack,
   insertLayers,
@@ -35,7 +36,7 @@ export interface ServerParts {
   /** Layers of the user's. */
   readonly layers: readonly Layer[];
   /** Counts. */
-  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision'>;
+  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision' | 'onRefused'>;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
   /** Time. */
@@ -125,6 +126,7 @@ export class Server implements MeshServer {
       grpc: () => this.#grpc,
       http2,
       probePaths: config.probePaths,
+      onRefused: metrics.onRefused,
       limits: {
         maxConnections: config.maxConnections,
         sniffTimeoutMs: config.sniffTimeout,
@@ -142,7 +144,7 @@ export class Server implements MeshServer {
   addGrpc(server: GrpcServer): void {
     if (this.#grpc !== undefined)
       throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
-    const { context, runtime, logger } = this.#parts;
+    const { context, metrics, runtime, logger } = this.#parts;
     this.#grpc = lazy.grpc().attachGrpcServer(server, {
       stack: this.#stack,
       live: this.#live,
@@ -150,7 +152,13 @@ export class Server implements MeshServer {
       runtime,
       logger,
       isStale: (facts) => this.#tls?.isStale(facts) ?? false,
+      onRefused: metrics.onRefused,
     });
+  }
+
+  /** Calls `visit` with each call under way. */
+  forEachCall(visit: (call: Call) => void): void {
+    this.#live.forEach(({ call }) => visit(call));
   }
 
   async listen(port = 0, host?: string): Promise<AddressInfo> {

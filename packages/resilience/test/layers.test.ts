@@ -76,7 +76,14 @@ function request(phases: Phases, { call }: Inbound): Verdict {
   return verdict;
 }
 
-const ended = { status: 'ok', httpStatus: 200, error: undefined, isLocalReply: false } as CallEnd;
+const ended = {
+  status: 'ok',
+  httpStatus: 200,
+  error: undefined,
+  isLocalReply: false,
+  requestBytes: 200,
+  responseBytes: 1500,
+} as CallEnd;
 
 describe('deadline()', () => {
   const header = 'x-envoy-expected-rq-timeout-ms';

@@ -1,3 +1,5 @@
+export { ConnectionMetrics, type CountedConnection } from './connection-metrics.js';
+export { Edges, type EdgesOptions } from './edges.js';
 export { contentTypes, type ExpositionFormat, formatFor, renderMetrics } from './exposition.js';
 export {
   type CollectedFamily,
@@ -9,7 +11,7 @@ export {
 } from './metric-store.js';
 export { NodeMetrics } from './node-metrics.js';
 export { type PromRegistry, registerWith } from './prom-registry.js';
-export { requestLabels } from './request-labels.js';
-export { istioBounds, type RequestMetricsOptions, requestMetrics } from './request-metrics.js';
+export { type CalledService, type Edge, type Party, requestLabels } from './request-labels.js';
+export { istioBounds, RequestMetrics, type RequestMetricsOptions } from './request-metrics.js';
 export { type ResponseFlag, responseFlag } from './response-flags.js';
 export { CounterSeries, type FamilyOptions, HistogramSeries, Series } from './series.js';

@@ -27,7 +27,9 @@ export interface CollectedFamily extends FamilyOptions {
 
 /** A family that is counted into. */
 export class Family<S extends Series = Series> {
+  /** What it is called and what it counts by. */
   readonly options: FamilyOptions;
+  /** What its series are. */
   readonly type: 'counter' | 'histogram';
   readonly #make: (values: readonly string[], nowMs: number) => S;
   readonly #series = new Map<string, S>();
@@ -94,6 +96,7 @@ export class Family<S extends Series = Series> {
 export class MetricStore {
   readonly #limits: Required<MetricStoreOptions>;
   readonly #families: (Family | CollectedFamily)[] = [];
+  readonly #beforeRead: (() => void)[] = [];
 
   /** @param options - Bounds and time. */
   constructor(options: MetricStoreOptions) {
@@ -108,8 +111,19 @@ export class MetricStore {
     });
   }
 
-  /** Every family, those that are swept swept. */
+  /** Calls `update` before each reading, for what is counted only when somebody looks. */
+  beforeRead(update: () => void): void {
+    this.#beforeRead.push(update);
+  }
+
+  /** Brings up to date what is counted only when somebody looks. */
+  update(): void {
+    for (const update of this.#beforeRead) update();
+  }
+
+  /** Every family up to date, those that are swept swept. */
   read(): readonly (Family | CollectedFamily)[] {
+    this.update();
     for (const family of this.#families) if (family instanceof Family) family.sweep();
     return this.#families;
   }

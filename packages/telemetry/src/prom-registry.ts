@@ -61,7 +61,10 @@ export function registerWith(store: MetricStore, registry: Registry): void {
       type: family.type,
       labelNames: labels,
       aggregator: 'sum',
-      get: () => ({ name, help, type: family.type, aggregator: 'sum', values: [...valuesOf(family)] }),
+      get: () => {
+        if (family.type === 'counter') store.update();
+        return { name, help, type: family.type, aggregator: 'sum', values: [...valuesOf(family)] };
+      },
       reset: () => {
         // What a mesh has counted is not for others to forget.
       },

@@ -1,8 +1,8 @@
 import { type Call, type CallEnd, grpcStatusNumber, httpStatusOf, type Workload } from '@inmesh/core';
 import { responseFlag } from './response-flags.js';
 
-/** Labels of the request metrics of Istio, all of them on both sides: Kiali drops a series that lacks one. */
-export const requestLabels = [
+/** Labels that tell who called whom; those of the message counters. */
+export const edgeLabels = [
   'reporter',
   'source_workload',
   'source_canonical_service',
@@ -23,9 +23,22 @@ export const requestLabels = [
   'destination_service_name',
   'destination_service_namespace',
   'destination_cluster',
+] as const;
+
+/** Labels of the request metrics of Istio, all of them on both sides: Kiali drops a series that lacks one. */
+export const requestLabels = [
+  ...edgeLabels,
   'request_protocol',
   'response_code',
   'grpc_response_status',
+  'response_flags',
+  'connection_security_policy',
+] as const;
+
+/** Labels of the TCP metrics of Istio. */
+export const tcpLabels = [
+  ...edgeLabels,
+  'request_protocol',
   'response_flags',
   'connection_security_policy',
 ] as const;
@@ -34,12 +47,19 @@ const unknown = 'unknown';
 
 /** One end of a call, as labels tell it. */
 export interface Party {
+  /** Name of the workload, such as a deployment. */
   readonly workload: string;
+  /** Istio's canonical service. */
   readonly canonicalService: string;
+  /** Istio's canonical revision. */
   readonly canonicalRevision: string;
+  /** Namespace of the workload. */
   readonly namespace: string;
+  /** SPIFFE ID. */
   readonly principal: string;
+  /** Label `app`. */
   readonly app: string;
+  /** Label `version`. */
   readonly version: string;
 }
 
@@ -73,7 +93,9 @@ export function ownParty({ service, namespace, labels }: Workload, principal: st
 
 /** The service that is called. */
 export interface CalledService {
+  /** Short name. */
   readonly name: string;
+  /** Namespace of the service. */
   readonly namespace: string;
 }
 
@@ -88,7 +110,7 @@ export interface Outcome {
 }
 
 /** How a call ended, in the words of labels. Where no reply came, the status that a proxy would have answered. */
-export function outcomeOf(call: Call, end: CallEnd): Outcome {
+export function outcomeOf(call: Pick<Call, 'facts' | 'protocol' | 'side'>, end: CallEnd): Outcome {
   const { side, protocol, facts } = call;
   const { error, httpStatus, status } = end;
   const isLeft = error?.code === 'INMESH_ERR_CANCELLED';
@@ -102,14 +124,20 @@ export function outcomeOf(call: Call, end: CallEnd): Outcome {
   };
 }
 
-/** Values of {@link requestLabels}. */
-export function requestValues(
-  reporter: 'destination' | 'source',
-  source: Party,
-  destination: Party,
-  service: CalledService,
-  outcome: Outcome,
-): readonly string[] {
+/** Who calls whom, as one side of it tells. */
+export interface Edge {
+  /** Which side tells. */
+  readonly reporter: 'destination' | 'source';
+  /** Who calls. */
+  readonly source: Party;
+  /** Who is called. */
+  readonly destination: Party;
+  /** By which name. */
+  readonly service: CalledService;
+}
+
+/** Values of {@link edgeLabels}. */
+export function edgeValues({ reporter, source, destination, service }: Edge): readonly string[] {
   return [
     reporter,
     source.workload,
@@ -131,10 +159,22 @@ export function requestValues(
     service.name,
     service.namespace,
     unknown,
+  ];
+}
+
+/** Values of {@link requestLabels}. */
+export function requestValues(edge: Edge, outcome: Outcome): readonly string[] {
+  return [
+    ...edgeValues(edge),
     outcome.protocol,
     String(outcome.code),
     outcome.grpcStatus,
     outcome.flag,
     outcome.isMutual ? 'mutual_tls' : 'none',
   ];
+}
+
+/** Values of {@link tcpLabels}, for a connection over mTLS. */
+export function tcpValues(edge: Edge): readonly string[] {
+  return [...edgeValues(edge), 'tcp', '-', 'mutual_tls'];
 }

@@ -1,21 +1,8 @@
-import {
-  type Call,
-  type CallEnd,
-  grpcStatusNumber,
-  type Layer,
-  type Runtime,
-  type Workload,
-} from '@inmesh/core';
+import { type CallEnd, grpcStatusNumber, type Layer, type RefusedCall, type Runtime } from '@inmesh/core';
+import { type Edges, maxPeers } from './edges.js';
+import { MessageMetrics } from './message-metrics.js';
 import type { Family, MetricStore } from './metric-store.js';
-import {
-  type CalledService,
-  outcomeOf,
-  ownParty,
-  type Party,
-  provenParty,
-  requestLabels,
-  requestValues,
-} from './request-labels.js';
+import { outcomeOf, requestLabels, requestValues } from './request-labels.js';
 import { responseFlag } from './response-flags.js';
 import type { CounterSeries, HistogramSeries } from './series.js';
 
@@ -25,19 +12,12 @@ export const istioBounds: readonly number[] = Object.freeze([
   3_600_000,
 ]);
 
-/** Peers of which series are held on to; beyond it they are looked up anew. */
-const maxPeers = 4096;
-
-/** What {@link requestMetrics} needs. */
+/** What {@link RequestMetrics} needs. */
 export interface RequestMetricsOptions {
   /** Takes the counts. */
   readonly store: MetricStore;
-  /** Who we are. */
-  readonly workload: Workload;
-  /** Our own SPIFFE ID. */
-  readonly principal: () => string;
-  /** Identities that the endpoints of a cluster must prove. */
-  readonly identitiesOf: (cluster: string) => readonly { readonly uri: string }[];
+  /** Who calls whom. */
+  readonly edges: Edges;
   /** Time. */
   readonly runtime: Pick<Runtime, 'now'>;
 }
@@ -46,64 +26,84 @@ export interface RequestMetricsOptions {
 interface Bound {
   readonly total: CounterSeries;
   readonly duration: HistogramSeries;
+  readonly requestBytes: HistogramSeries;
+  readonly responseBytes: HistogramSeries;
+}
+
+function isGone({ total, duration, requestBytes, responseBytes }: Bound): boolean {
+  return total.isGone || duration.isGone || requestBytes.isGone || responseBytes.isGone;
 }
 
 /** Series by outcome, of one pair of parties. */
-type Outcomes = Map<string, Bound>;
+type Outcomes = Map<number | string, Bound>;
 
-/** Text that is made once per outcome, so that a call that ends like others makes none. */
-const outcomeKeys = new Map<number, string>();
+/** Outcomes of one pair of parties that are held on to: statuses come from peers, which may make up any. */
+const maxOutcomes = 256;
 
-/** Tells outcomes of one pair apart. */
-function keyOf(call: Call, end: CallEnd): string {
+/** Tells outcomes of one pair apart. A number where nothing failed: no text is made of a call that ends well. */
+function keyOf(call: RefusedCall, end: CallEnd): number | string {
   const grpc = call.protocol === 'grpc' ? grpcStatusNumber(end.status) + 1 : 0;
   const isPlain = call.side === 'server' && call.facts.connection.peer === undefined;
   const number = (end.httpStatus * 32 + grpc) * 2 + (isPlain ? 1 : 0);
-  if (end.error !== undefined) return `${number} ${end.error.code} ${responseFlag(call.side, end)}`;
-  let key = outcomeKeys.get(number);
-  if (key === undefined) {
-    key = String(number);
-    // Statuses come from peers; a table of all that a peer may make up would be one more way to fill memory.
-    if (outcomeKeys.size < maxPeers) outcomeKeys.set(number, key);
-  }
-  return key;
+  return end.error === undefined ? number : `${number} ${end.error.code} ${responseFlag(call.side, end)}`;
 }
 
-class RequestMetrics {
+/**
+ * Counts calls as Istio does, in both directions, with every label. Labels come from what TLS proved and from what is
+ * configured, never from a host, a path or a method.
+ *
+ * @see {@link https://istio.io/latest/docs/reference/config/metrics/ | Istio standard metrics}
+ */
+export class RequestMetrics {
+  /** Counts calls as they end. */
+  readonly layer: Layer = {
+    role: 'metrics',
+    scope: 'call',
+    why: 'what other layers refuse or answer counts, too',
+    before: ['authorize'],
+    bind: () => ({ end: this.count }),
+  };
   readonly #options: RequestMetricsOptions;
   readonly #total: Family<CounterSeries>;
   readonly #duration: Family<HistogramSeries>;
+  readonly #requestBytes: Family<HistogramSeries>;
+  readonly #responseBytes: Family<HistogramSeries>;
+  readonly #messages: MessageMetrics;
   /** By the peer of an inbound call, by the cluster of an outbound one. */
   readonly #inbound = new Map<string, Outcomes>();
   readonly #outbound = new Map<string, Outcomes>();
 
+  /** @param options - What it counts into. */
   constructor(options: RequestMetricsOptions) {
     this.#options = options;
-    const labels = requestLabels;
-    this.#total = options.store.counter({
+    const { store, edges } = options;
+    const histogram = (name: string, help: string): Family<HistogramSeries> =>
+      store.histogram({ name, help, labels: requestLabels }, istioBounds);
+    this.#total = store.counter({
       name: 'istio_requests_total',
       help: 'Requests, when they have ended.',
-      labels,
+      labels: requestLabels,
     });
-    this.#duration = options.store.histogram(
-      {
-        name: 'istio_request_duration_milliseconds',
-        help: 'Time from the head of a request to the last byte of its reply.',
-        labels,
-      },
-      istioBounds,
+    this.#duration = histogram(
+      'istio_request_duration_milliseconds',
+      'Time from the head of a request to the last byte of its reply.',
     );
+    this.#requestBytes = histogram(
+      'istio_request_bytes',
+      'Bytes of requests: head and body over HTTP/1.1, bodies alone over HTTP/2 and gRPC.',
+    );
+    this.#responseBytes = histogram(
+      'istio_response_bytes',
+      'Bytes of replies, counted like those of requests.',
+    );
+    this.#messages = new MessageMetrics(store, edges);
   }
 
-  readonly onInbound = (call: Call, end: CallEnd): void => {
-    this.#count(this.#inbound, call.facts.connection.peer?.id.uri ?? '', call, end);
-  };
-
-  readonly onOutbound = (call: Call, end: CallEnd): void => {
-    this.#count(this.#outbound, call.cluster ?? '', call, end);
-  };
-
-  #count(parties: Map<string, Outcomes>, name: string, call: Call, end: CallEnd): void {
+  /** Counts a call that has ended. */
+  readonly count = (call: RefusedCall, end: CallEnd): void => {
+    const isServer = call.side === 'server';
+    const parties = isServer ? this.#inbound : this.#outbound;
+    const name = isServer ? (call.facts.connection.peer?.id.uri ?? '') : (call.cluster ?? '');
     let outcomes = parties.get(name);
     if (outcomes === undefined) {
       if (parties.size >= maxPeers) parties.clear();
@@ -112,56 +112,30 @@ class RequestMetrics {
     }
     const key = keyOf(call, end);
     let bound = outcomes.get(key);
-    if (bound === undefined || bound.total.isGone || bound.duration.isGone) {
+    if (bound === undefined || isGone(bound)) {
       bound = this.#bind(call, end);
+      if (outcomes.size >= maxOutcomes) outcomes.clear();
       outcomes.set(key, bound);
     }
     bound.total.add(1);
     bound.duration.observe(this.#options.runtime.now() - call.startedMs);
-  }
-
-  #bind(call: Call, end: CallEnd): Bound {
-    const { workload, principal } = this.#options;
-    const own = ownParty(workload, principal());
-    const isServer = call.side === 'server';
-    const values = requestValues(
-      isServer ? 'destination' : 'source',
-      isServer ? provenParty(call.facts.connection.peer?.id.uri) : own,
-      isServer ? own : this.#called(call.cluster ?? ''),
-      isServer
-        ? { name: workload.service, namespace: workload.namespace }
-        : this.#service(call.cluster ?? ''),
-      outcomeOf(call, end),
-    );
-    return { total: this.#total.of(values), duration: this.#duration.of(values) };
-  }
-
-  /** Where one identity alone will do, it is the one that answered. */
-  #called(cluster: string): Party {
-    const [identity, other] = this.#options.identitiesOf(cluster);
-    return provenParty(other === undefined ? identity?.uri : undefined);
-  }
-
-  #service(cluster: string): CalledService {
-    const [name = '', namespace = this.#options.workload.namespace] = cluster.split('.');
-    return { name, namespace };
-  }
-}
-
-/**
- * The layer that counts calls as Istio does, in both directions: `istio_requests_total` and
- * `istio_request_duration_milliseconds` with every label. Labels come from what TLS proved and from what is configured,
- * never from a host, a path or a method.
- *
- * @see {@link https://istio.io/latest/docs/reference/config/metrics/ | Istio standard metrics}
- */
-export function requestMetrics(options: RequestMetricsOptions): Layer {
-  const metrics = new RequestMetrics(options);
-  return {
-    role: 'metrics',
-    scope: 'call',
-    why: 'what other layers refuse or answer counts, too',
-    before: ['authorize'],
-    bind: ({ side }) => ({ end: side === 'server' ? metrics.onInbound : metrics.onOutbound }),
+    bound.requestBytes.observe(end.requestBytes);
+    bound.responseBytes.observe(end.responseBytes);
+    if (call.messages !== undefined) this.#messages.end(call, call.messages);
   };
+
+  /** Counts what a call under way has sent so far: a stream may last for days. */
+  readonly countSoFar = (call: RefusedCall): void => {
+    if (call.messages !== undefined) this.#messages.soFar(call, call.messages);
+  };
+
+  #bind(call: RefusedCall, end: CallEnd): Bound {
+    const values = requestValues(this.#options.edges.of(call), outcomeOf(call, end));
+    return {
+      total: this.#total.of(values),
+      duration: this.#duration.of(values),
+      requestBytes: this.#requestBytes.of(values),
+      responseBytes: this.#responseBytes.of(values),
+    };
+  }
 }

@@ -12,7 +12,16 @@ import {
   unknownConnection,
 } from '@inmesh/core';
 import { describe, expect, it } from 'vitest';
-import { type Family, MetricStore, requestLabels, requestMetrics, responseFlag } from '../src/index.js';
+import {
+  ConnectionMetrics,
+  Edges,
+  type Family,
+  MetricStore,
+  RequestMetrics,
+  renderMetrics,
+  requestLabels,
+  responseFlag,
+} from '../src/index.js';
 
 const workload = {
   service: 'orders',
@@ -42,14 +51,14 @@ function createMetrics(maxSeries?: number) {
   let nowMs = 0;
   const runtime = { now: () => nowMs };
   const store = new MetricStore({ runtime, ...(maxSeries === undefined ? {} : { maxSeries }) });
-  const layer = requestMetrics({
-    store,
+  const edges = new Edges({
     workload,
     principal: () => 'spiffe://dev.local/ns/shop/sa/orders',
     identitiesOf: (cluster) =>
       cluster === 'bank.money' ? [{ uri: 'spiffe://dev.local/ns/money/sa/bank' }] : [],
-    runtime,
   });
+  const metrics = new RequestMetrics({ store, edges, runtime });
+  const { layer } = metrics;
   const run = ({
     side = 'server',
     protocol = 'http1',
@@ -68,7 +77,15 @@ function createMetrics(maxSeries?: number) {
       onCancel: () => {},
     });
     nowMs += 7;
-    const given: CallEnd = { status: 'ok', httpStatus: 200, error: undefined, isLocalReply: false, ...end };
+    const given: CallEnd = {
+      status: 'ok',
+      httpStatus: 200,
+      error: undefined,
+      isLocalReply: false,
+      requestBytes: 200,
+      responseBytes: 1500,
+      ...end,
+    };
     layer.bind({ side })?.end?.(call, given);
   };
   const series = () => {
@@ -78,7 +95,7 @@ function createMetrics(maxSeries?: number) {
       labels: Object.fromEntries(requestLabels.map((name, i) => [name, one.values[i]])),
     }));
   };
-  return { run, series, store };
+  return { run, series, store, edges, metrics };
 }
 
 describe('request metrics', () => {
@@ -157,6 +174,86 @@ describe('request metrics', () => {
       [1, '200'],
       [2, '__overflow__'],
     ]);
+  });
+
+  it('counts bytes of requests and replies', () => {
+    const { run, store } = createMetrics();
+    run({ end: { requestBytes: 200, responseBytes: 1500 } });
+    run({ end: { requestBytes: 300, responseBytes: 0 } });
+    const text = renderMetrics(store, 'prometheus');
+    expect(text).toMatch(/^istio_request_bytes_sum\{.*\} 500$/m);
+    expect(text).toMatch(/^istio_response_bytes_sum\{.*\} 1500$/m);
+    expect(text).toMatch(/^istio_request_bytes_bucket\{.*le="250"\} 1$/m);
+  });
+
+  it('counts messages while a stream goes on, and each only once', () => {
+    const { metrics, store } = createMetrics();
+    const messages = { requests: 3, responses: 5 };
+    const call = {
+      side: 'client',
+      protocol: 'grpc',
+      facts: { method: 'POST', path: '/', authority: '', connection: unknownConnection },
+      cluster: 'bank.money',
+      startedMs: 0,
+      messages,
+    } as const;
+    const end = {
+      status: 'ok',
+      httpStatus: 200,
+      error: undefined,
+      isLocalReply: false,
+      requestBytes: 0,
+      responseBytes: 0,
+    } as const;
+    const counted = () =>
+      ['request', 'response'].map((name) =>
+        Number(
+          new RegExp(`^istio_${name}_messages_total\\{.*\\} (\\d+)$`, 'm').exec(
+            renderMetrics(store, 'prometheus'),
+          )?.[1],
+        ),
+      );
+    metrics.countSoFar(call);
+    expect(counted()).toEqual([3, 5]);
+    metrics.countSoFar(call);
+    messages.requests = 4;
+    messages.responses = 9;
+    metrics.count(call, end);
+    expect(counted()).toEqual([4, 9]);
+    metrics.count({ ...call, messages: { requests: 1, responses: 1 } }, end);
+    expect(counted()).toEqual([5, 10]);
+  });
+
+  it('counts connections of which it sees only bytes, the open ones too', () => {
+    const { store, edges } = createMetrics();
+    const connections = new ConnectionMetrics(store, edges);
+    let onClose = (): void => {};
+    const connection = {
+      bytesRead: 10,
+      bytesWritten: 7,
+      once: (_event: 'close', listener: () => void) => (onClose = listener),
+    };
+    connections.onOpen('bank.money', connection);
+    const counted = () =>
+      Object.fromEntries(
+        [...renderMetrics(store, 'prometheus').matchAll(/^istio_tcp_(\w+)_total\{.*\} (\d+)$/gm)].map(
+          ([, name, value]) => [name, Number(value)],
+        ),
+      );
+    expect(counted()).toEqual({
+      connections_opened: 1,
+      connections_closed: 0,
+      sent_bytes: 10,
+      received_bytes: 7,
+    });
+    connection.bytesRead = 25;
+    onClose();
+    expect(counted()).toEqual({
+      connections_opened: 1,
+      connections_closed: 1,
+      sent_bytes: 25,
+      received_bytes: 7,
+    });
   });
 
   it.each([
