@@ -22,6 +22,7 @@ export {
 } from './endpoint-spec.js';
 export type { Kind, ListenAddress } from './kinds.js';
 export type { MeshConfig } from './mesh-config.js';
+export { type Diagnostic, renderDiagnostic } from './manifest/diagnostic.js';
 export { nearest } from './nearest.js';
 export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';
 export {

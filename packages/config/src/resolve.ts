@@ -339,9 +339,17 @@ class Resolver {
     const { code, env, file } = this.#sources;
     const inCode: unknown = code?.[key];
     const inEnv = env[variable];
-    const inFile = inCode === undefined && inEnv === undefined ? file?.setting(key) : undefined;
+    const ofFile = file?.setting(key);
+    const inFile = inCode === undefined && inEnv === undefined ? ofFile : undefined;
     const text = inCode ?? inEnv ?? inFile?.value;
     const origin = inFile?.origin;
+    // Whoever is named in one place only would be let in by that place alone.
+    const said = [inCode, inEnv, ofFile?.value].filter((one) => one !== undefined);
+    if (said.some((one) => one !== said[0])) {
+      const places = [inCode === undefined ? '' : 'code', inEnv === undefined ? '' : variable, ofFile && placeOf(ofFile.origin)];
+      this.problems.push(`${places.filter(Boolean).join(' and ')} name different callers for ${key}: name them in one place`);
+      return undefined;
+    }
     const from = origin === undefined ? (inCode === undefined ? variable : 'code') : placeOf(origin);
     this.provenance.set(key, text === undefined ? 'default' : from);
     if (text === undefined) return undefined;

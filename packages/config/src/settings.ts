@@ -10,6 +10,7 @@ import {
   pathsKind,
   trustDomainKind,
 } from './kinds.js';
+import type { MeshConfig } from './mesh-config.js';
 import { firstOf, type Setting, setting } from './setting.js';
 import { trafficSettings } from './traffic-settings.js';
 
@@ -40,7 +41,7 @@ export const settings = Object.freeze([
     choice('strict', 'permissive', 'disable'),
     'strict',
     'What listeners accept: mTLS alone, also plaintext, or plaintext alone. Of several sources the stricter holds, `PeerAuthentication` included.',
-    { ...guard, stricter: firstOf('strict', 'permissive', 'disable') },
+    { ...guard, stricter: firstOf<MeshConfig['mtls']>('strict', 'permissive', 'disable') },
   ),
   setting(
     'identity',
@@ -76,7 +77,7 @@ export const settings = Object.freeze([
     choice('allow', 'deny'),
     'allow',
     'What happens to a call where no ALLOW policy applies. Of several sources `deny` holds.',
-    { ...guard, stricter: firstOf('deny', 'allow') },
+    { ...guard, stricter: firstOf<MeshConfig['authzDefault']>('deny', 'allow') },
   ),
   setting(
     'policyDir',
@@ -94,7 +95,7 @@ export const settings = Object.freeze([
     'How request paths are normalized before policies and handlers see them. Of several sources the one holds that leaves fewer spellings.',
     {
       ...guard,
-      stricter: firstOf(
+      stricter: firstOf<MeshConfig['pathNormalization']>(
         'REJECT_ESCAPED_SLASHES',
         'DECODE_AND_MERGE_SLASHES',
         'MERGE_SLASHES',

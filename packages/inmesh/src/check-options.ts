@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 import {
   type Check,
+  type ConfigFile,
   callable,
   isPlainObject,
   listOf,
@@ -149,9 +150,10 @@ function textsOf(given: unknown): Readonly<Record<string, string | undefined>> {
  * Checks everything that `createMesh` is given, names and types, and makes the configuration of it. What is not
  * known is an error: a misspelt guard that is ignored guards nothing.
  *
- * @throws MeshError `INMESH_ERR_CONFIG_INVALID` or `INMESH_ERR_CONFIG_UNKNOWN`, naming every problem at once.
+ * @param file - The configuration file, read.
+ * @throws MeshError `INMESH_ERR_CONFIG_*`, `INMESH_ERR_POLICY_*`, naming every problem at once.
  */
-export function checkMeshOptions(options: MeshOptions): ResolvedConfig {
+export function checkMeshOptions(options: MeshOptions, file?: ConfigFile): ResolvedConfig {
   const given: unknown = options;
   if (!isPlainObject(given)) raise(['the options of createMesh must be an object']);
   const problems: string[] = [];
@@ -166,6 +168,7 @@ export function checkMeshOptions(options: MeshOptions): ResolvedConfig {
       env: textsOf(environment),
       code,
       cwd: typeof cwd === 'string' ? cwd : process.cwd(),
+      file,
       otherOptions: Object.keys(codeOnly),
     });
     if (problems.length === 0) return config;

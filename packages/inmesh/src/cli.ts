@@ -29,6 +29,24 @@ export const commands: readonly CommandSpec[] = Object.freeze([
     load: async () => (await import('./commands/config.js')).showConfig,
   },
   {
+    name: 'config check',
+    usage: 'inmesh config check FILE...',
+    text: 'Checks configuration files, or directories of them, each as INMESH_CONFIG would name it, and shows everything that is wrong.',
+    load: async () => (await import('./commands/config.js')).checkConfig,
+  },
+  {
+    name: 'config diff',
+    usage: 'inmesh config diff OLD NEW',
+    text: 'Shows what changes from one configuration file or directory to another.',
+    load: async () => (await import('./commands/config.js')).diffConfig,
+  },
+  {
+    name: 'config schema',
+    usage: 'inmesh config schema',
+    text: 'Prints the JSON Schema of a document of a configuration file, for editors.',
+    load: async () => (await import('./commands/config.js')).printSchema,
+  },
+  {
     name: 'authz eval',
     usage: 'inmesh authz eval --vectors FILE...',
     text: 'Runs acceptance vectors of authorization and says which passed.',

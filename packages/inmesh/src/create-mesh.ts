@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '@inmesh/config';
+import type { WatchedFiles } from '@inmesh/config/manifests';
 import {
   CallContext,
   createStack,
@@ -20,6 +21,7 @@ import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource }
 import { Clusters, Router } from '@inmesh/resilience';
 import type { ExpositionFormat } from '@inmesh/telemetry';
 import { checkMeshOptions } from './check-options.js';
+import { type ConfigFiles, type Configured, loadConfigFiles, watchConfig } from './config-reload.js';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
@@ -36,11 +38,12 @@ import { buildTraffic, type Traffic } from './traffic.js';
 
 /** What {@link createMesh} has made before the mesh itself. */
 interface MeshParts {
-  readonly config: ResolvedConfig;
+  readonly options: MeshOptions;
+  readonly configured: Configured;
+  readonly files: ConfigFiles | undefined;
   readonly workload: Workload;
   readonly source: IdentitySource;
   readonly policies: PolicyEngine;
-  readonly traffic: Traffic;
   readonly layers: NonNullable<MeshOptions['layers']>;
   readonly balancers: NonNullable<MeshOptions['balancers']>;
   readonly runtime: Runtime;
@@ -62,16 +65,21 @@ class InProcessMesh implements Mesh {
   readonly #letGo: () => void;
   readonly #metrics: MeshMetrics;
   readonly #metricsListener: MetricsListener | undefined;
+  readonly #onSnapshot = new Set<() => void>();
+  #configured: Configured;
+  #watch: WatchedFiles<Configured> | undefined;
 
   constructor(parts: MeshParts) {
-    const { source, runtime, logger, config, layers, balancers, traffic } = parts;
+    const { source, runtime, logger, layers, balancers, configured } = parts;
+    const { config } = configured;
     this.#parts = parts;
+    this.#configured = configured;
     this.#clusters = new Clusters({
       runtime,
       logger,
       locality: config.values.locality ?? '',
       balancers,
-      onUnreachable: (cluster) => traffic.sources.get(cluster)?.refresh(),
+      onUnreachable: (cluster) => this.#configured.traffic.sources.get(cluster)?.refresh(),
     });
     this.#router = new Router(() => this.#snapshot(), this.#clusters, runtime);
     parts.policies.onChange(() => {
@@ -80,7 +88,8 @@ class InProcessMesh implements Mesh {
     this.#metrics = new MeshMetrics({
       ...parts,
       clusters: this.#clusters,
-      identitiesOf: (cluster) => traffic.clusters.get(cluster)?.identities ?? [],
+      files: () => this.#watch,
+      identitiesOf: (cluster) => this.#configured.traffic.clusters.get(cluster)?.identities ?? [],
       forEachCall: (visit) => {
         for (const server of this.#servers) server.forEachCall(visit);
         this.#grpc?.forEachCall(visit);
@@ -111,7 +120,7 @@ class InProcessMesh implements Mesh {
   }
 
   get config(): ResolvedConfig {
-    return this.#parts.config;
+    return this.#configured.config;
   }
 
   get identity(): Watch<IdentitySnapshot> {
@@ -134,11 +143,11 @@ class InProcessMesh implements Mesh {
 
   serve(app?: unknown, options: ServeOptions = {}): MeshServer {
     if (this.#closing !== undefined) throw closed();
-    const { config, layers, ...parts } = this.#parts;
+    const { layers, ...parts } = this.#parts;
     const server = new Server(
       {
         ...parts,
-        config: config.values,
+        config: this.config.values,
         layers: layers.inbound ?? [],
         metrics: this.#metrics,
         context: this.#context,
@@ -180,7 +189,7 @@ class InProcessMesh implements Mesh {
 
   readiness(): Readiness {
     const { source, policies } = this.#parts;
-    return readinessOf(source, policies, this.#closing !== undefined);
+    return readinessOf(source, policies, this.#watch, this.#closing !== undefined);
   }
 
   metricsText(format: ExpositionFormat = 'prometheus'): Promise<string> {
@@ -193,6 +202,28 @@ class InProcessMesh implements Mesh {
 
   metricsAddress(): ReturnType<Mesh['metricsAddress']> {
     return this.#metricsListener?.address();
+  }
+
+  /** Takes changes of the configuration file, if there is one. */
+  async followFiles(): Promise<void> {
+    const { files, ...parts } = this.#parts;
+    if (files === undefined) return;
+    this.#watch = await watchConfig(files, { ...parts, current: () => this.#configured });
+    this.#watch.subscribe((state) => {
+      if (state.kind === 'ready' && state.value !== this.#configured) this.#configure(state.value);
+    });
+  }
+
+  /** Swaps everything that a file says, as one: calls under way go on as they began. */
+  #configure(next: Configured): void {
+    const { policies, logger } = this.#parts;
+    const { traffic } = this.#configured;
+    this.#configured = next;
+    this.#current = undefined;
+    policies.configure(next.config.values);
+    for (const listener of this.#onSnapshot) listener();
+    traffic.closeUnless(next.traffic);
+    logger.info({ upstreams: [...next.config.values.upstreams.keys()] }, 'configuration in force');
   }
 
   /** Serves metrics and probes, where that is configured. @throws MeshError `INMESH_ERR_CONFIG_INVALID` */
@@ -209,11 +240,12 @@ class InProcessMesh implements Mesh {
     // Servers first: a handler that is finishing its call may still have to make one.
     await Promise.all([...this.#servers].map((server) => server.close()));
     this.#isClientClosed = true;
-    const { drainTimeout } = this.#parts.config.values;
+    const { drainTimeout } = this.config.values;
     await Promise.all([this.#http?.close(drainTimeout), this.#grpc?.close({ timeoutMs: drainTimeout })]);
     this.#dialer.close();
     this.#clusters.close();
-    this.#parts.traffic.close();
+    this.#watch?.close();
+    this.#configured.traffic.closeUnless();
     this.#parts.policies.close();
     // Last: until then it says that we are closing.
     await this.#metricsListener?.close();
@@ -227,7 +259,8 @@ class InProcessMesh implements Mesh {
   }
 
   readonly #snapshot = (): Snapshot => {
-    const { config, workload, policies, traffic } = this.#parts;
+    const { workload, policies } = this.#parts;
+    const { config, traffic } = this.#configured;
     this.#current ??= Object.freeze({
       version: ++this.#version,
       workload,
@@ -243,7 +276,7 @@ class InProcessMesh implements Mesh {
 
   #httpClient(): HttpClient {
     this.#checkClients();
-    const { source, runtime, logger, config } = this.#parts;
+    const { source, runtime, logger } = this.#parts;
     this.#http ??= lazy.httpClient().createHttpClient({
       router: this.#router,
       clusters: this.#clusters,
@@ -251,7 +284,7 @@ class InProcessMesh implements Mesh {
       source,
       stack: this.#outbound,
       context: this.#context,
-      connections: config.values.poolSize,
+      connections: this.config.values.poolSize,
       onConnection: this.#metrics.onConnection,
       runtime,
       logger,
@@ -264,7 +297,10 @@ class InProcessMesh implements Mesh {
     const { source, runtime } = this.#parts;
     this.#grpc ??= lazy.grpc().createGrpcClient({
       snapshot: this.#snapshot,
-      onSnapshot: () => () => {},
+      onSnapshot: (listener) => {
+        this.#onSnapshot.add(listener);
+        return () => this.#onSnapshot.delete(listener);
+      },
       router: this.#router,
       clusters: this.#clusters,
       dialer: this.#dialer,
@@ -310,7 +346,8 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
     runtime = systemRuntime,
     logger: given,
   } = options;
-  const config = checkMeshOptions(options);
+  const files = await loadConfigFiles(options);
+  const config = checkMeshOptions(options, files?.file);
   const { values } = config;
   const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
   const workload: Workload = Object.freeze({
@@ -342,11 +379,12 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
     ]);
     announce(config, source, logger);
     return new InProcessMesh({
-      config,
+      options,
+      configured: { config, traffic },
+      files,
       workload,
       source,
       policies,
-      traffic,
       layers,
       balancers,
       runtime,
@@ -354,7 +392,7 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
     });
   } catch (error) {
     policies?.close();
-    traffic?.close();
+    traffic?.closeUnless();
     await source.close();
     throw error;
   }
@@ -370,6 +408,7 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
 export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
   const mesh = await assemble(options);
   try {
+    await mesh.followFiles();
     await mesh.serveMetrics();
   } catch (error) {
     await mesh.close();

@@ -9,5 +9,6 @@ const require = createRequire(import.meta.url);
 export const lazy = {
   httpClient: (): typeof import('@inmesh/http/client') =>
     require('@inmesh/http/client') as typeof import('@inmesh/http/client'),
+  manifests: (): Promise<typeof import('@inmesh/config/manifests')> => import('@inmesh/config/manifests'),
   grpc: (): typeof import('@inmesh/grpc') => require('@inmesh/grpc') as typeof import('@inmesh/grpc'),
 };

@@ -1,5 +1,5 @@
 import type { Decision } from '@inmesh/authz';
-import type { Call, Layer, Runtime, Workload } from '@inmesh/core';
+import type { Call, Layer, Runtime, Watch, Workload } from '@inmesh/core';
 import type { IdentitySnapshot, IdentitySource } from '@inmesh/identity';
 import type { Clusters } from '@inmesh/resilience';
 import {
@@ -26,6 +26,8 @@ export interface MeshMetricsParts {
   readonly source: IdentitySource;
   /** The policies. */
   readonly policies: PolicyEngine;
+  /** The configuration file; `undefined` if there is none. */
+  readonly files: () => Watch<unknown> | undefined;
   /** The clusters. */
   readonly clusters: Clusters;
   /** Identities of the endpoints of a cluster. */
@@ -61,6 +63,7 @@ export class MeshMetrics {
     workload,
     source,
     policies,
+    files,
     clusters,
     identitiesOf,
     forEachCall,
@@ -80,7 +83,7 @@ export class MeshMetrics {
       labels: ['decision', 'policy', 'rule'],
     });
     addClusterMetrics(this.#store, clusters);
-    this.#addState(source, policies);
+    this.#addState(source, policies, files);
   }
 
   /** Counts what was decided about a call. */
@@ -111,7 +114,7 @@ export class MeshMetrics {
     registerWith(this.#store, registry);
   }
 
-  #addState(source: IdentitySource, policies: PolicyEngine): void {
+  #addState(source: IdentitySource, policies: PolicyEngine, files: MeshMetricsParts['files']): void {
     const gauge = (name: string, help: string, read: () => number | undefined): void =>
       this.#store.collected({
         name,
@@ -145,6 +148,22 @@ export class MeshMetrics {
       'inmesh_policy_rejected',
       '1 while the policies on disk are wrong and the last good ones are in force.',
       () => (policies.error === undefined ? 0 : 1),
+    );
+    gauge(
+      'inmesh_config_generation',
+      'Grows with each configuration file that came into force; absent without one.',
+      () => {
+        const state = files()?.state;
+        return state?.kind === 'ready' ? state.version : undefined;
+      },
+    );
+    gauge(
+      'inmesh_config_rejected',
+      '1 while the configuration file is wrong and the last good one is in force; absent without one.',
+      () => {
+        const watch = files();
+        return watch === undefined ? undefined : Number(watch.state.error !== undefined);
+      },
     );
   }
 }

@@ -1,5 +1,5 @@
 import { compilePolicies, type PolicySet } from '@inmesh/authz';
-import type { MeshConfig } from '@inmesh/config';
+import type { MeshConfig, ResolvedConfig } from '@inmesh/config';
 import type { PolicyDirectory } from '@inmesh/config/policies';
 import { type AuthorizationPolicy, type Logger, MeshError, type Runtime, type Workload } from '@inmesh/core';
 import type { PathEquivalence } from '@inmesh/http';
@@ -18,24 +18,31 @@ export interface PolicyInputs {
   readonly logger: Logger;
 }
 
+/** Policies that a change of the policy directory leaves as they are. */
+function fixedOf(
+  { allow, policies }: MeshConfig,
+  objects: readonly AuthorizationPolicy[],
+): readonly AuthorizationPolicy[] {
+  return [...(allow === undefined ? [] : [allow]), ...objects, ...policies];
+}
+
 /** The policies of a mesh, from every source, as one list that changes as one. */
 export class PolicyEngine {
   readonly #inputs: PolicyInputs;
-  readonly #fixed: readonly AuthorizationPolicy[];
-  readonly #directory: PolicyDirectory | undefined;
+  /** Those in code. */
+  readonly #objects: readonly AuthorizationPolicy[];
+  /** Those of the configuration, and those in code. */
+  #fixed: readonly AuthorizationPolicy[];
+  #directory: PolicyDirectory | undefined;
   readonly #listeners = new Set<() => void>();
   #policies: readonly AuthorizationPolicy[];
   #version = 0;
 
-  private constructor(
-    inputs: PolicyInputs,
-    fixed: readonly AuthorizationPolicy[],
-    directory: PolicyDirectory | undefined,
-  ) {
+  private constructor(inputs: PolicyInputs, objects: readonly AuthorizationPolicy[]) {
     this.#inputs = inputs;
-    this.#fixed = fixed;
-    this.#policies = fixed;
-    this.#directory = directory;
+    this.#objects = objects;
+    this.#fixed = fixedOf(inputs.config, objects);
+    this.#policies = this.#fixed;
   }
 
   /**
@@ -54,36 +61,56 @@ export class PolicyEngine {
         'INMESH_ERR_CONFIG_INVALID',
         'policies must be an array of AuthorizationPolicy objects',
       );
-    const fixed: AuthorizationPolicy[] = config.allow === undefined ? [] : [config.allow];
-    let directory: PolicyDirectory | undefined;
-    if (objects.length > 0 || config.policyDir !== undefined) {
-      // YAML and schemas are loaded only where there is something to read with them.
-      const { createPolicyDirectory, parsePolicyObject } = await import('@inmesh/config/policies');
-      fixed.push(
-        ...objects.map((json, i) =>
-          parsePolicyObject(json, `policies[${i}]`, { namespace: workload.namespace }),
-        ),
-      );
-      if (config.policyDir !== undefined) {
-        const check = (policies: readonly AuthorizationPolicy[]): void =>
-          void compilePolicies([...fixed, ...policies], workload);
-        directory = createPolicyDirectory({
-          dir: config.policyDir,
-          namespace: workload.namespace,
-          check,
-          runtime,
-          logger,
-        });
-        await waitFor(directory);
-      }
+    // YAML and schemas are loaded only where there is something to read with them.
+    const isNeeded = objects.length > 0 || config.policyDir !== undefined;
+    const module = isNeeded ? await import('@inmesh/config/policies') : undefined;
+    const { namespace } = workload;
+    const parsed = objects.flatMap(
+      (json, i) => module?.parsePolicyObject(json, `policies[${i}]`, { namespace }) ?? [],
+    );
+    const engine = new PolicyEngine(inputs, parsed);
+    if (module !== undefined && config.policyDir !== undefined) {
+      const directory = module.createPolicyDirectory({
+        dir: config.policyDir,
+        namespace,
+        check: (policies) => void compilePolicies([...engine.#fixed, ...policies], workload),
+        runtime,
+        logger,
+      });
+      engine.#directory = directory;
+      await waitFor(directory);
     }
-    compilePolicies(fixed, workload);
-    const engine = new PolicyEngine(inputs, fixed, directory);
-    directory?.subscribe((state) => {
+    compilePolicies(engine.#fixed, workload);
+    engine.#directory?.subscribe((state) => {
       if (state.kind === 'ready' && state.error === undefined) engine.#apply(state.value);
     });
-    if (directory === undefined) engine.#apply([]);
+    if (engine.#directory === undefined) engine.#apply([]);
     return engine;
+  }
+
+  /**
+   * Refuses the policies of another configuration where they cannot be enforced.
+   *
+   * @throws MeshError `INMESH_ERR_POLICY_*`
+   */
+  async check({ values, texts }: ResolvedConfig): Promise<void> {
+    try {
+      compilePolicies([...fixedOf(values, this.#objects), ...this.#ofDirectory()], this.#inputs.workload);
+    } catch (error) {
+      const { frameError } = await import('@inmesh/config/policies');
+      throw frameError(error, texts);
+    }
+  }
+
+  /** Puts the policies of another configuration in force; {@link PolicyEngine.check} has let them pass. */
+  configure(config: MeshConfig): void {
+    this.#fixed = fixedOf(config, this.#objects);
+    this.#apply(this.#ofDirectory());
+  }
+
+  #ofDirectory(): readonly AuthorizationPolicy[] {
+    const state = this.#directory?.state;
+    return state?.kind === 'ready' ? state.value : [];
   }
 
   /** How many sets have come into force. */

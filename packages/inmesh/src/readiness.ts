@@ -1,4 +1,5 @@
 import type { IdentitySource } from '@inmesh/identity';
+import type { Watch } from '@inmesh/core';
 import type { PolicyEngine } from './policy-engine.js';
 
 /** One thing that a service needs. */
@@ -34,11 +35,27 @@ function checkPolicies({ error }: PolicyEngine): ReadinessCheck {
   return { name: 'policies', isOk: true, reason: `the last good ones are in force: ${messageOf(error)}` };
 }
 
-/** Looks at everything that a service needs. */
-export function readinessOf(source: IdentitySource, policies: PolicyEngine, isDraining: boolean): Readiness {
+/** As policies: what is wrong on disk does no harm. */
+function checkConfig({ state: { error } }: Watch<unknown>): ReadinessCheck {
+  if (error === undefined) return { name: 'config', isOk: true };
+  return { name: 'config', isOk: true, reason: `the last good one is in force: ${messageOf(error)}` };
+}
+
+/**
+ * Looks at everything that a service needs.
+ *
+ * @param files - The configuration file, if there is one.
+ */
+export function readinessOf(
+  source: IdentitySource,
+  policies: PolicyEngine,
+  files: Watch<unknown> | undefined,
+  isDraining: boolean,
+): Readiness {
   const checks: readonly ReadinessCheck[] = [
     checkIdentity(source),
     checkPolicies(policies),
+    ...(files === undefined ? [] : [checkConfig(files)]),
     isDraining
       ? { name: 'drain', isOk: false, reason: 'the mesh is closing' }
       : { name: 'drain', isOk: true },

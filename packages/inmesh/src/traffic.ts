@@ -3,6 +3,7 @@ import {
   type MeshConfig,
   type Provenance,
   type ResolvedConfig,
+  renderDiagnostic,
   type RouteInput,
   type SettingKey,
   settings,
@@ -21,7 +22,6 @@ import {
   type Route,
   type RouteRules,
   type Runtime,
-  type Watch,
   WatchSource,
 } from '@inmesh/core';
 import {
@@ -56,11 +56,11 @@ export interface Traffic {
   readonly sources: ReadonlyMap<string, EndpointSource>;
   /** Ends when every lookup has had its first answer or its first failure, and after `timeoutMs` milliseconds at the latest. */
   lookedUp(timeoutMs: number): Promise<void>;
-  /** Ends the lookups, and lets go of sources of the user's. */
-  close(): void;
+  /** Ends the lookups, and lets go of sources of the user's; except those that `kept`, which is in force now, has too. */
+  closeUnless(kept?: Traffic): void;
 }
 
-const origin: Origin = Object.freeze({ source: 'code', line: 0, column: 0 });
+const inCode: Origin = Object.freeze({ source: 'code', line: 0, column: 0 });
 
 /** Rules for calls where neither an upstream nor a route says otherwise. */
 function routeRulesOf(config: MeshConfig): RouteRules {
@@ -88,15 +88,19 @@ function variableOf(key: SettingKey): string {
   return settings.find((one) => one.key === key)?.variable ?? key;
 }
 
-/** Takes what is wrong, all of it. */
+/** Takes what is wrong, all of it; what comes from a file is shown there. */
 class Problems {
   readonly #found: string[] = [];
   readonly #config: MeshConfig;
   readonly #provenance: Provenance;
+  readonly #origins: ResolvedConfig['origins'];
+  readonly #texts: ResolvedConfig['texts'];
 
-  constructor(config: MeshConfig, provenance: Provenance) {
-    this.#config = config;
+  constructor({ values, provenance, origins, texts }: ResolvedConfig) {
+    this.#config = values;
     this.#provenance = provenance;
+    this.#origins = origins;
+    this.#texts = texts;
   }
 
   /** ` (INMESH_TIMEOUT)` where a bound is what that variable says; nothing where it is somebody else's. */
@@ -118,12 +122,19 @@ class Problems {
       check();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      this.#found.push(message.startsWith(where) ? message : `${where}: ${message}`);
+      this.add(message.startsWith(where) ? message : `${where}: ${message}`);
     }
   }
 
   add(problem: string): void {
-    this.#found.push(problem);
+    const [top = ''] = /^(?:upstreams\.[^:\s]+?(?=\.(?:rules|calls)\b)|routes\.[^:\s]+?\[\d+\])/.exec(problem) ?? [];
+    const origin = this.#origins.get(top);
+    const code = 'INMESH_ERR_CONFIG_INVALID';
+    this.#found.push(
+      origin === undefined
+        ? problem
+        : renderDiagnostic({ code, origin, message: problem }, this.#texts.get(origin.source)),
+    );
   }
 
   throwIfAny(): void {
@@ -195,7 +206,13 @@ function planCluster(
   return plan;
 }
 
-function buildRoute(name: string, index: number, input: RouteInput, base: RouteRules): Route {
+function buildRoute(
+  name: string,
+  index: number,
+  input: RouteInput,
+  base: RouteRules,
+  origins: ResolvedConfig['origins'],
+): Route {
   const { matches = [], request, response } = input;
   const action = input.action ?? { kind: 'forward', backends: [{ cluster: name }] };
   return Object.freeze({
@@ -205,13 +222,13 @@ function buildRoute(name: string, index: number, input: RouteInput, base: RouteR
     rules: mergeRouteRules(base, input.rules),
     ...(request === undefined ? {} : { request }),
     ...(response === undefined ? {} : { response }),
-    origin,
+    origin: origins.get(`routes.${name}[${index}]`) ?? inCode,
   });
 }
 
-/** Routes in code; one without rules of its own goes by those for calls to the upstream of the mesh name. */
+/** Routes of code and files; one without rules of its own goes by those for calls to the upstream of the mesh name. */
 function buildRoutes(
-  config: MeshConfig,
+  { values: config, origins }: ResolvedConfig,
   plans: ReadonlyMap<string, Plan>,
   routeRules: RouteRules,
   problems: Problems,
@@ -220,7 +237,7 @@ function buildRoutes(
   const routes = new Map<string, readonly Route[]>();
   for (const [name, inputs] of config.routes) {
     const base = plans.get(name)?.routeRules ?? routeRules;
-    const built = inputs.map((input, i) => buildRoute(name, i, input, base));
+    const built = inputs.map((input, i) => buildRoute(name, i, input, base, origins));
     // One by one, so that each of them that is wrong is named.
     for (const [i, route] of built.entries()) {
       problems.try(`routes.${name}[${i}]`, () => void new RouteTable([route], clusters));
@@ -242,19 +259,52 @@ function checkBalancers(
   }
 }
 
-/** Endpoints of upstreams; the module that asks DNS is loaded only if there is a name. */
-async function openSources(
-  config: MeshConfig,
-  { runtime, logger, dns = {} }: TrafficParts,
-): Promise<ReadonlyMap<string, EndpointSource>> {
-  const sources = new Map<string, EndpointSource>();
-  for (const { name, endpoints } of config.upstreams.values()) {
-    if (endpoints.kind === 'watch' || endpoints.specs.every((spec) => spec.kind === 'static')) continue;
-    const { createEndpoints } = await import('@inmesh/config/endpoints');
-    const options = { runtime, logger, intervalMs: config.dnsInterval, ...dns };
-    sources.set(name, createEndpoints(endpoints.specs, options));
-  }
-  return sources;
+/** What clusters and routes a configuration has, before anything is opened for them. */
+interface TrafficPlan {
+  readonly plans: ReadonlyMap<string, Plan>;
+  readonly routes: Traffic['routes'];
+}
+
+function planTraffic(resolved: ResolvedConfig, balancers: TrafficParts['balancers']): TrafficPlan {
+  const { values: config } = resolved;
+  const problems = new Problems(resolved);
+  const routeRules = routeRulesOf(config);
+  const clusterRules = clusterRulesOf(config);
+  const plans = new Map<string, Plan>();
+  checkSettings(config, problems);
+  for (const upstream of config.upstreams.values())
+    plans.set(upstream.name, planCluster(upstream, clusterRules, routeRules, problems));
+  const routes = buildRoutes(resolved, plans, routeRules, problems);
+  checkBalancers(balancers, plans, problems);
+  problems.throwIfAny();
+  return { plans, routes };
+}
+
+/**
+ * Checks rules and routes of a configuration as {@link buildTraffic} does, and opens nothing.
+ *
+ * @throws MeshError `INMESH_ERR_CONFIG_INVALID` naming every problem at once
+ */
+export function checkTraffic(resolved: ResolvedConfig): void {
+  planTraffic(resolved, undefined);
+}
+
+/** Endpoints of an upstream, while they are in use. */
+interface OpenEndpoints {
+  /** What they are read from: as long as that is the same they stay. */
+  readonly upstream: Upstream;
+  readonly endpoints: Cluster['endpoints'];
+  /** Where they are looked up, if they are. */
+  readonly source: EndpointSource | undefined;
+  readonly close: () => void;
+}
+
+function isSameSource(one: Upstream, other: Upstream): boolean {
+  if (one.endpoints.kind === 'watch' || other.endpoints.kind === 'watch')
+    return one.endpoints.kind === 'watch' && other.endpoints.kind === 'watch'
+      ? one.endpoints.watch === other.endpoints.watch
+      : false;
+  return JSON.stringify(one.endpoints.specs) === JSON.stringify(other.endpoints.specs);
 }
 
 /** The first calls are not to fail because a name is still being looked up; a name that is not found stops no start. */
@@ -284,21 +334,42 @@ function firstLookup(
   });
 }
 
-/** Endpoints that nothing is looked up for. @param closers - Takes what ends them. */
-function plainEndpoints(
-  { name, endpoints }: Upstream,
-  logger: Logger,
-  closers: (() => void)[],
-): Watch<readonly Endpoint[]> {
+/** Opens the endpoints of an upstream; the module that asks DNS is loaded only if there is a name. */
+async function openEndpoints(
+  upstream: Upstream,
+  intervalMs: number,
+  { runtime, logger, dns = {} }: TrafficParts,
+): Promise<OpenEndpoints> {
+  const { name, endpoints } = upstream;
   if (endpoints.kind === 'watch') {
-    const where = `upstreams.${name}.endpoints`;
-    const checked = createCheckedEndpoints(endpoints.watch, { where, logger });
-    closers.push(() => checked.close());
-    return checked;
+    const checked = createCheckedEndpoints(endpoints.watch, { where: `upstreams.${name}.endpoints`, logger });
+    return { upstream, endpoints: checked, source: undefined, close: () => checked.close() };
   }
-  const source = new WatchSource<readonly Endpoint[]>();
-  source.set(Object.freeze(staticEndpoints(endpoints.specs)));
-  return source;
+  if (endpoints.specs.every((spec) => spec.kind === 'static')) {
+    const fixed = new WatchSource<readonly Endpoint[]>();
+    fixed.set(Object.freeze(staticEndpoints(endpoints.specs)));
+    return { upstream, endpoints: fixed, source: undefined, close: () => {} };
+  }
+  const { createEndpoints } = await import('@inmesh/config/endpoints');
+  const source = createEndpoints(endpoints.specs, { runtime, logger, intervalMs, ...dns });
+  return { upstream, endpoints: source, source, close: () => source.close() };
+}
+
+const opened = new WeakMap<Traffic, ReadonlyMap<string, OpenEndpoints>>();
+
+/** Endpoints of each upstream: those that were open before, where nothing about them has changed. */
+async function openAll(
+  { upstreams, dnsInterval }: MeshConfig,
+  parts: TrafficParts,
+  before: ReadonlyMap<string, OpenEndpoints>,
+): Promise<ReadonlyMap<string, OpenEndpoints>> {
+  const open = new Map<string, OpenEndpoints>();
+  for (const upstream of upstreams.values()) {
+    const known = before.get(upstream.name);
+    const isKept = known !== undefined && isSameSource(known.upstream, upstream);
+    open.set(upstream.name, isKept ? known : await openEndpoints(upstream, dnsInterval, parts));
+  }
+  return open;
 }
 
 /**
@@ -307,32 +378,27 @@ function plainEndpoints(
  *
  * Rules: those of `@inmesh/resilience` < settings < the upstream's < the route's.
  *
+ * @param before - What is in force: endpoints that have not changed are shared with it; the caller ends the others with
+ * {@link Traffic.closeUnless}.
  * @throws MeshError `INMESH_ERR_CONFIG_INVALID` naming every problem at once; nothing is open then.
  */
 export async function buildTraffic(
-  { values: config, provenance }: ResolvedConfig,
+  resolved: ResolvedConfig,
   parts: TrafficParts,
+  before?: Traffic,
 ): Promise<Traffic> {
-  const problems = new Problems(config, provenance);
-  const routeRules = routeRulesOf(config);
-  const clusterRules = clusterRulesOf(config);
-  const plans = new Map<string, Plan>();
-  checkSettings(config, problems);
-  for (const upstream of config.upstreams.values())
-    plans.set(upstream.name, planCluster(upstream, clusterRules, routeRules, problems));
-  const routes = buildRoutes(config, plans, routeRules, problems);
-  checkBalancers(parts.balancers, plans, problems);
-  problems.throwIfAny();
-  const sources = await openSources(config, parts);
-  const closers = [...sources.values()].map((source) => () => source.close());
+  const { plans, routes } = planTraffic(resolved, parts.balancers);
+  const known = before === undefined ? undefined : opened.get(before);
+  const open = await openAll(resolved.values, parts, known ?? new Map());
   const clusters = new Map<string, Cluster>();
-  for (const upstream of config.upstreams.values()) {
-    const plan = plans.get(upstream.name);
+  const sources = new Map<string, EndpointSource>();
+  for (const [name, { endpoints, source }] of open) {
+    const plan = plans.get(name);
     if (plan === undefined) throw new Error('invariant: an upstream without a plan');
-    const endpoints = sources.get(upstream.name) ?? plainEndpoints(upstream, parts.logger, closers);
-    clusters.set(upstream.name, Object.freeze({ ...plan, endpoints }));
+    clusters.set(name, Object.freeze({ ...plan, endpoints }));
+    if (source !== undefined) sources.set(name, source);
   }
-  return Object.freeze({
+  const traffic: Traffic = Object.freeze({
     clusters,
     routes,
     sources,
@@ -340,8 +406,11 @@ export async function buildTraffic(
       const pending = [...sources].map(([name, source]) => firstLookup(name, source, timeoutMs, parts));
       await Promise.all(pending);
     },
-    close: () => {
-      for (const close of closers) close();
+    closeUnless: (kept?: Traffic) => {
+      const stays = new Set((kept === undefined ? undefined : opened.get(kept))?.values());
+      for (const one of open.values()) if (!stays.has(one)) one.close();
     },
   });
+  opened.set(traffic, open);
+  return traffic;
 }
