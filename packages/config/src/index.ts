@@ -24,6 +24,7 @@ export type { Kind, ListenAddress } from './kinds.js';
 export type { MeshConfig } from './mesh-config.js';
 export { type Diagnostic, renderDiagnostic } from './manifest/diagnostic.js';
 export { nearest } from './nearest.js';
+export { joinProblems } from './problems.js';
 export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';
 export {
   type ConfigSources,

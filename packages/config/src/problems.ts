@@ -21,3 +21,8 @@ export function show(value: unknown): string {
     return typeof value;
   }
 }
+
+/** Everything that is wrong, one after the other; with space between them where one is more than a line. */
+export function joinProblems(problems: readonly string[]): string {
+  return problems.join(problems.some((one) => one.includes('\n')) ? '\n\n' : '\n');
+}

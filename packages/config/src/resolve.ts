@@ -14,7 +14,7 @@ import type { ListenAddress } from './kinds.js';
 import { isServiceVariable } from './kubernetes.js';
 import type { MeshConfig } from './mesh-config.js';
 import { didYouMean } from './nearest.js';
-import { messageOf, show } from './problems.js';
+import { joinProblems, messageOf, show } from './problems.js';
 import { specialVariables } from './reference.js';
 import type { RouteInput } from './route-input.js';
 import { resolveRoutes } from './routes.js';
@@ -380,7 +380,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   const values = resolver.resolve();
   const problems = resolver.all;
   if (problems.length > 0)
-    throw new MeshError(resolver.code, problems.join('\n'), { details: { problems } });
+    throw new MeshError(resolver.code, joinProblems(problems), { details: { problems } });
   return Object.freeze({
     values,
     provenance: resolver.provenance,

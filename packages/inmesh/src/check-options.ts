@@ -3,6 +3,7 @@ import {
   type Check,
   type ConfigFile,
   callable,
+  joinProblems,
   isPlainObject,
   listOf,
   type MeshSettings,
@@ -135,7 +136,7 @@ function isCodeOnly(key: string): key is CodeOnly {
 }
 
 function raise(problems: readonly string[], code: MeshErrorCode = 'INMESH_ERR_CONFIG_INVALID'): never {
-  throw new MeshError(code, problems.join('\n'), { details: { problems } });
+  throw new MeshError(code, joinProblems(problems), { details: { problems } });
 }
 
 /** What of the environment can be read at all. */

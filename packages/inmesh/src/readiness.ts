@@ -20,8 +20,11 @@ export interface Readiness {
   readonly checks: readonly ReadinessCheck[];
 }
 
+/** In one line: of several mistakes the first, with its place before it. */
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
+  const [what = '', where = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+  const [, place] = /^ *--> (.+)$/.exec(where) ?? [];
+  return place === undefined ? what : `${place}: ${what}`;
 }
 
 function checkIdentity({ state }: IdentitySource): ReadinessCheck {

@@ -1,5 +1,6 @@
 import {
   createCheckedEndpoints,
+  joinProblems,
   type MeshConfig,
   type Provenance,
   type ResolvedConfig,
@@ -139,7 +140,7 @@ class Problems {
 
   throwIfAny(): void {
     if (this.#found.length === 0) return;
-    throw new MeshError('INMESH_ERR_CONFIG_INVALID', this.#found.join('\n'), {
+    throw new MeshError('INMESH_ERR_CONFIG_INVALID', joinProblems(this.#found), {
       details: { problems: this.#found },
     });
   }

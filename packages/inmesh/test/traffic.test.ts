@@ -258,7 +258,7 @@ describe('endpoints', () => {
 
   it('come from a source of your own, which stays open', async () => {
     const watch = new WatchSource<readonly Endpoint[]>();
-    const { clusters, close } = await build({
+    const { clusters, closeUnless } = await build({
       upstreams: { orders: { endpoints: watch } },
     });
     const endpoints = clusters.get('orders')?.endpoints;
@@ -277,7 +277,7 @@ describe('endpoints', () => {
       kind: 'gone',
       error: { message: 'over' },
     });
-    close();
+    closeUnless();
     watch.set([{ host: '10.0.0.1', port: 1 }]);
     expect(endpoints?.state.kind).toBe('gone');
     expect(watch.state.kind).toBe('ready');
@@ -335,7 +335,7 @@ describe('endpoints', () => {
     const runtime = createManualRuntime();
     let answer: readonly { address: string }[] = [];
     const lookup = (): Promise<readonly { address: string }[]> => Promise.resolve(answer);
-    const { clusters, sources, close } = await build(
+    const { clusters, sources, closeUnless } = await build(
       { upstreams: { orders: 'h:1', cart: '10.0.0.1:1' } },
       {},
       { runtime, dns: { lookup } },
@@ -348,7 +348,7 @@ describe('endpoints', () => {
     sources.get('orders')?.refresh();
     await runtime.advance(1000);
     expect(state()).toMatchObject({ kind: 'ready', value: [{ host: '10.0.0.5', port: 1 }] });
-    close();
+    closeUnless();
     expect(runtime.armed).toBe(0);
   });
 
@@ -362,7 +362,7 @@ describe('endpoints', () => {
     const warnings: unknown[] = [];
     const logger = { ...silentLogger, warn: (...args: unknown[]) => void warnings.push(args) };
     const upstreams = { orders: 'h:1', cart: '10.0.0.1:1', none: 'nowhere:1' };
-    const { clusters, lookedUp, close } = await build(
+    const { clusters, lookedUp, closeUnless } = await build(
       { upstreams },
       {},
       { runtime, logger, dns: { lookup } },
@@ -374,7 +374,7 @@ describe('endpoints', () => {
     asked.get('h')?.([{ address: '10.0.0.5' }]);
     await over;
     expect(clusters.get('orders')?.endpoints.state.kind).toBe('ready');
-    close();
+    closeUnless();
     expect(runtime.armed).toBe(0);
     const slow = await build({ upstreams: { orders: 'h:1' } }, {}, { runtime, logger, dns: { lookup } });
     warnings.length = 0;

@@ -121,9 +121,11 @@ export class ClusterState {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Ends the subscription to endpoints. */
+  /** It is not configured any more: connections to its endpoints end when what goes over them has. */
   close(): void {
     this.#unsubscribe();
+    for (const endpoint of this.#states.values()) endpoint.isGone = true;
+    for (const listener of this.#listeners) listener();
     this.#listeners.clear();
   }
 

@@ -1,4 +1,5 @@
 import { MeshError, type MeshErrorCode, type Origin } from '@inmesh/core';
+import { joinProblems } from '../problems.js';
 
 /** Where the page of errors is; the anchor of a code follows it. */
 const errorPage = 'https://github.com/inmesh/inmesh/blob/main/docs/reference/errors.md';
@@ -76,7 +77,7 @@ export function raise(diagnostics: readonly Diagnostic[], files: ReadonlyMap<str
   const worst = worstOf(diagnostics);
   throw new MeshError(
     worst?.code ?? 'INMESH_ERR_CONFIG_INVALID',
-    diagnostics.map((one) => renderDiagnostic(one, files.get(one.origin.source))).join('\n'),
+    joinProblems(diagnostics.map((one) => renderDiagnostic(one, files.get(one.origin.source)))),
     { details: { ...worst?.origin, field: worst?.field } },
   );
 }
