@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { renderSettingsMarkdown } from '@inmesh/config';
+import { manifestSchema, renderManifestsMarkdown } from '@inmesh/config/manifests';
 import { errorSpecs } from '@inmesh/core';
 import { istioBounds, requestLabels } from '@inmesh/telemetry';
 import { blockProblems } from './docs/blocks.mjs';
@@ -55,15 +56,17 @@ function metricRow({ name, type, labelNames, help }) {
 const header = '<!-- Made of the code by `npm run docs`; do not edit. -->\n\n';
 
 const pages = {
-  'docs/reference/configuration.md': `# Configuration\n\n${header}Code wins over the environment, the environment over defaults. An unknown \`INMESH_*\` variable is an error, except\nthose that Kubernetes injects for a Service. Durations are written \`250ms\`, \`2s\`, \`1m\`, \`1h\`; in code also as\nmilliseconds. An empty variable counts as unset, except where it guards something: then it is an error.\nSo is an empty item of a list, such as \`a,,b\`: it is what a variable that is not set leaves behind.\n\`inmesh config show\` prints each value and where it came from.\n\n${renderSettingsMarkdown()}`,
+  'docs/reference/configuration.md': `# Configuration\n\n${header}Code wins over the environment, that over the [configuration file](../how-to/configure.md), that over defaults; where a setting\nguards something, the stricter of them holds. An unknown \`INMESH_*\` variable is an error, except\nthose that Kubernetes injects for a Service. Durations are written \`250ms\`, \`2s\`, \`1m\`, \`1h\`; in code also as\nmilliseconds. An empty variable counts as unset, except where it guards something: then it is an error.\nSo is an empty item of a list, such as \`a,,b\`: it is what a variable that is not set leaves behind.\n\`inmesh config show\` prints each value and where it came from.\n\n${renderSettingsMarkdown()}`,
   'docs/reference/errors.md': `# Errors\n\n${header}Every error is a \`MeshError\`: match on \`code\`, never on the message. \`reached\` says whether the call got to a\nhandler (\`no\`, \`refused\`: provably not, \`maybe\`), \`retry\` what a caller may do.\n\n| Code | Status | Reached | Retry | What happened | What to do |\n|---|---|---|---|---|---|\n${Object.entries(
     errorSpecs,
   )
     .map(
       ([code, spec]) =>
-        `| \`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
+        `| <a id="${code.toLowerCase()}"></a>\`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
     )
     .join('\n')}\n`,
+  'docs/reference/manifests.md': `# Manifests\n\n${header}Documents of a [configuration file](../how-to/configure.md). Object metadata and \`status\` are accepted as Kubernetes writes\nthem. A field that is not in these tables is an error that names the nearest one that is.\n\n${renderManifestsMarkdown()}`,
+  'docs/reference/inmesh.schema.json': `${JSON.stringify(manifestSchema(), undefined, 1)}\n`,
   'docs/reference/metrics.md': `# Metrics\n\n${header}\`/metrics\` of \`INMESH_METRICS_ADDR\`, \`mesh.metricsText()\` and \`mesh.registerWith(registry)\` show these. \`/metrics\` and\n\`metricsText\` add the figures of Node and the process that prom-client collects (\`nodejs_*\`, \`process_*\`).\n\n| Name | Type | Labels | What it counts |\n|---|---|---|---|\n${(await metricFamilies()).map(metricRow).join('\n')}\n\nLabels of Istio, all of them on both sides: ${requestLabels.map((label) => `\`${label}\``).join(', ')}.\n\nLabels come from what TLS proved and from what is configured, never from a host, a path or a method. What is not known\nis \`unknown\`: today the workload of the other side, and clusters. \`response_flags\` are those of Envoy. Where no reply\ncame, \`response_code\` is the status that a proxy would have answered; 0 where the caller left.\n\nBounds of durations, in milliseconds: ${istioBounds.join(', ')}.\n\nA family holds up to 2,000 series; what comes after counts under \`__overflow__\`, and in\n\`inmesh_series_dropped_total\`. A series that nothing was counted in for ten minutes is let go.\n`,
   'docs/reference/cli.md': `# The inmesh command\n\n${header}Exit codes: 0 done, 1 failed, 2 wrong usage.\n\n${commands.map(({ name, usage, text }) => `## inmesh ${name}\n\n${text}\n\n\`\`\`sh\n${usage}\n\`\`\`\n`).join('\n')}`,
 };

@@ -21,8 +21,8 @@ export {
   staticEndpoints,
 } from './endpoint-spec.js';
 export type { Kind, ListenAddress } from './kinds.js';
-export type { MeshConfig } from './mesh-config.js';
 export { type Diagnostic, renderDiagnostic } from './manifest/diagnostic.js';
+export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';
 export { joinProblems } from './problems.js';
 export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';

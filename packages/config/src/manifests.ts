@@ -6,7 +6,13 @@ import { type Files, readFiles } from './watched-files.js';
 export { readManifests } from './manifest/manifest-set.js';
 export { renderManifestsMarkdown } from './manifest/reference.js';
 export { manifestSchema } from './manifest/schema.js';
-export { type Files, readFiles, type WatchedFiles, type WatchedFilesOptions, watchFiles } from './watched-files.js';
+export {
+  type Files,
+  readFiles,
+  type WatchedFiles,
+  type WatchedFilesOptions,
+  watchFiles,
+} from './watched-files.js';
 
 /** Files of a configuration, and what they say. */
 export interface LoadedConfig {
@@ -41,9 +47,13 @@ export async function loadConfig(path: string): Promise<LoadedConfig> {
     files = await readFiles(path);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new MeshError('INMESH_ERR_CONFIG_UNREADABLE', `the configuration ${path} cannot be read: ${reason}`, {
-      cause: error,
-    });
+    throw new MeshError(
+      'INMESH_ERR_CONFIG_UNREADABLE',
+      `the configuration ${path} cannot be read: ${reason}`,
+      {
+        cause: error,
+      },
+    );
   }
   return { files, file: configOf(files, path) };
 }

@@ -111,7 +111,9 @@ export function parsePolicies(
   const diagnostics: Diagnostic[] = [];
   const report: Report = (one) => void diagnostics.push(one);
   // What is no YAML is no policy either: errors of a directory of policies have one code.
-  const documents = parseDocuments(text, file, (one) => report({ ...one, code: 'INMESH_ERR_POLICY_INVALID' }));
+  const documents = parseDocuments(text, file, (one) =>
+    report({ ...one, code: 'INMESH_ERR_POLICY_INVALID' }),
+  );
   const policies: AuthorizationPolicy[] = [];
   for (const { json, locate } of documents) {
     const fault = checkKind(json, locate);

@@ -99,7 +99,8 @@ function stricterOf({ stricter, kind }: Setting, first: Said, other: Said): Said
   const value = stricter(first.value as never, other.value as never) as unknown;
   const print = (one: unknown): string => kind.print(one as never);
   if (print(first.value) === print(other.value)) return first;
-  if (print(value) === print(first.value)) return { value, source: `${first.source}, stricter than ${other.source}` };
+  if (print(value) === print(first.value))
+    return { value, source: `${first.source}, stricter than ${other.source}` };
   return { value, source: `${other.source}, stricter than ${first.source}` };
 }
 
@@ -331,11 +332,7 @@ class Resolver {
       this.#problem('INMESH_METRICS_ALLOW asks for identities, and INMESH_MTLS=disable leaves nobody one');
   }
 
-  #allow(
-    key: 'allow' | 'metricsAllow',
-    variable: string,
-    own: FileScope,
-  ): AuthorizationPolicy | undefined {
+  #allow(key: 'allow' | 'metricsAllow', variable: string, own: FileScope): AuthorizationPolicy | undefined {
     const { code, env, file } = this.#sources;
     const inCode: unknown = code?.[key];
     const inEnv = env[variable];
@@ -346,8 +343,14 @@ class Resolver {
     // Whoever is named in one place only would be let in by that place alone.
     const said = [inCode, inEnv, ofFile?.value].filter((one) => one !== undefined);
     if (said.some((one) => one !== said[0])) {
-      const places = [inCode === undefined ? '' : 'code', inEnv === undefined ? '' : variable, ofFile && placeOf(ofFile.origin)];
-      this.problems.push(`${places.filter(Boolean).join(' and ')} name different callers for ${key}: name them in one place`);
+      const places = [
+        inCode === undefined ? '' : 'code',
+        inEnv === undefined ? '' : variable,
+        ofFile && placeOf(ofFile.origin),
+      ];
+      this.problems.push(
+        `${places.filter(Boolean).join(' and ')} name different callers for ${key}: name them in one place`,
+      );
       return undefined;
     }
     const from = origin === undefined ? (inCode === undefined ? variable : 'code') : placeOf(origin);
@@ -360,7 +363,8 @@ class Resolver {
     if (typeof text !== 'string')
       return wrong(`${origin === undefined ? 'option ' : ''}${key} is ${show(text)}; it must be text`);
     try {
-      const source = origin === undefined && inCode !== undefined ? `option ${key}` : (origin?.source ?? variable);
+      const source =
+        origin === undefined && inCode !== undefined ? `option ${key}` : (origin?.source ?? variable);
       return parseAllow(text, own, source, origin);
     } catch (error) {
       return wrong(messageOf(error));

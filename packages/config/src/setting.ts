@@ -2,7 +2,10 @@ import type { Kind } from './kinds.js';
 import type { MeshConfig } from './mesh-config.js';
 
 /** Keys of {@link MeshConfig} that one variable sets. */
-export type SettingKey = Exclude<keyof MeshConfig, 'upstreams' | 'routes' | 'allow' | 'metricsAllow' | 'policies'>;
+export type SettingKey = Exclude<
+  keyof MeshConfig,
+  'upstreams' | 'routes' | 'allow' | 'metricsAllow' | 'policies'
+>;
 
 /** One setting. */
 export interface Setting<K extends SettingKey = SettingKey> {

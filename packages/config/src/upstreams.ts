@@ -8,9 +8,9 @@ import {
 import type { FileUpstream } from './config-file.js';
 import { isServiceVariable } from './kubernetes.js';
 import { nearest } from './nearest.js';
+import { overlayInput } from './overlay-input.js';
 import { messageOf, show } from './problems.js';
 import { isPlainObject, noObject } from './shape.js';
-import { overlayInput } from './overlay-input.js';
 import { readUpstreamEndpoints, type Upstream, type UpstreamInput, upstreamInput } from './upstream.js';
 
 /** Where upstreams are read from, and where to say what was found. */
@@ -234,7 +234,9 @@ function readIdentities(said: Said, sources: UpstreamSources): Upstream['identit
   const uris = new Set(inFile.map(({ uri }) => uri));
   const kept = Object.freeze(read.filter(({ uri }) => uris.has(uri)));
   if (kept.length > 0) return kept;
-  problems.push(`${from}: the configuration file expects other identities of ${name}: ${[...uris].join(', ')}`);
+  problems.push(
+    `${from}: the configuration file expects other identities of ${name}: ${[...uris].join(', ')}`,
+  );
   return undefined;
 }
 
@@ -248,8 +250,7 @@ function readUpstream(said: Said, sources: UpstreamSources): Upstream | undefine
   if (file?.endpoints === undefined && attempt(from, problems, () => checkClusterName(name)) === undefined)
     return undefined;
   const given = ofEntry === undefined ? givenEndpoints(said, sources) : undefined;
-  const endpoints =
-    given === undefined ? ofEntry : readUpstreamEndpoints(given.value, given.from, problems);
+  const endpoints = given === undefined ? ofEntry : readUpstreamEndpoints(given.value, given.from, problems);
   if (endpoints === undefined) return undefined;
   const identities = readIdentities(said, sources);
   if (identities === undefined) return undefined;

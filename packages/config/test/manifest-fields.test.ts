@@ -6,7 +6,8 @@ import { resolveConfig } from '../src/resolve.js';
 
 type Json = Record<string, unknown>;
 
-const group = (kind: string): string => (/Policy$|^Peer/.test(kind) ? 'security.istio.io/v1' : 'networking.istio.io/v1');
+const group = (kind: string): string =>
+  /Policy$|^Peer/.test(kind) ? 'security.istio.io/v1' : 'networking.istio.io/v1';
 const documentOf = (kind: string, spec: Json, name = 'it', more: Json = {}): Json => ({
   apiVersion: group(kind),
   kind,
@@ -46,7 +47,9 @@ const destinations = [
 const bases: Readonly<Record<IstioKind, Json>> = {
   AuthorizationPolicy: {
     action: 'ALLOW',
-    rules: [{ from: [{ source: {} }], to: [{ operation: {} }], when: [{ key: 'source.namespace', values: ['a'] }] }],
+    rules: [
+      { from: [{ source: {} }], to: [{ operation: {} }], when: [{ key: 'source.namespace', values: ['a'] }] },
+    ],
   },
   PeerAuthentication: { mtls: { mode: 'PERMISSIVE' } },
   ServiceEntry: serviceEntry,
@@ -57,10 +60,15 @@ const bases: Readonly<Record<IstioKind, Json>> = {
 const beside: Readonly<Record<string, readonly Json[]>> = {
   WorkloadEntry: [
     documentOf('ServiceEntry', files, 'files', { namespace: 'shop' }),
-    documentOf('WorkloadEntry', { address: '10.0.1.2', labels: { app: 'files' } }, 'other', { namespace: 'shop' }),
+    documentOf('WorkloadEntry', { address: '10.0.1.2', labels: { app: 'files' } }, 'other', {
+      namespace: 'shop',
+    }),
   ],
   ServiceEntry: [documentOf('WorkloadEntry', { address: '10.0.1.1', labels: { app: 'files' } })],
-  VirtualService: [documentOf('ServiceEntry', serviceEntry), documentOf('DestinationRule', bases.DestinationRule, 'rule')],
+  VirtualService: [
+    documentOf('ServiceEntry', serviceEntry),
+    documentOf('DestinationRule', bases.DestinationRule, 'rule'),
+  ],
   DestinationRule: [
     documentOf('ServiceEntry', serviceEntry),
     documentOf('ServiceEntry', { ...serviceEntry, hosts: [`other.${bank}`] }, 'other'),
@@ -91,7 +99,11 @@ const samples: readonly Sample[] = [
   { path: /^endpoints\[\]\.serviceAccount$/, value: 'clerk', given: { subjectAltNames: undefined } },
   { path: /^serviceAccount$/, value: 'clerk' },
   { path: /^exportTo/, value: 'elsewhere' },
-  { path: /^ports\[\]\.name$/, value: 'web', given: { endpoints: [{ address: '10.0.0.1', ports: { http: 81, web: 82 } }] } },
+  {
+    path: /^ports\[\]\.name$/,
+    value: 'web',
+    given: { endpoints: [{ address: '10.0.0.1', ports: { http: 81, web: 82 } }] },
+  },
   { path: /^ports\[\]\.number$/, value: 81 },
   { path: /^ports\[\]\.protocol$/, value: 'GRPC' },
   { path: /^ports\[\]\.targetPort$/, value: 8080 },
@@ -114,7 +126,11 @@ const samples: readonly Sample[] = [
   { path: /retryOn/, value: 'connect-failure' },
   { path: /match\[\]\.uri/, value: '/b', given: { http: [{ match: [{}], route: destinations }] } },
   { path: /method\.exact/, value: 'PUT' },
-  { path: /destination\.host/, value: bank, given: { http: [{ route: [{ destination: { host: `other.${bank}` } }] }] } },
+  {
+    path: /destination\.host/,
+    value: bank,
+    given: { http: [{ route: [{ destination: { host: `other.${bank}` } }] }] },
+  },
   { path: /destination\.port/, value: 80 },
   { path: /destination\.subset/, value: 'v2' },
   { path: /route\[\]\.weight/, value: 90 },
@@ -164,7 +180,8 @@ function keyed(path: string): readonly string[] {
   return partsOf(path).map((part, i, all) => {
     const before = all[i - 1] ?? '';
     if (part !== '{}') return part;
-    if (/abels$/i.test(before)) return path.startsWith('subsets') || path.startsWith('endpoints') ? 'version' : 'app';
+    if (/abels$/i.test(before))
+      return path.startsWith('subsets') || path.startsWith('endpoints') ? 'version' : 'app';
     return before === 'ports' ? 'http' : 'x-it';
   });
 }
@@ -176,11 +193,10 @@ interface Outcome {
 
 function outcomeOf(kind: IstioKind, spec: unknown): Outcome {
   const namespace = kind === 'WorkloadEntry' ? { namespace: 'shop' } : {};
-  const documents = [
-    documentOf(kind, spec as Json, 'it', namespace),
-    ...(beside[kind] ?? []),
-  ];
-  const file = readManifests(new Map([['it.yaml', documents.map((one) => JSON.stringify(one)).join('\n---\n')]]));
+  const documents = [documentOf(kind, spec as Json, 'it', namespace), ...(beside[kind] ?? [])];
+  const file = readManifests(
+    new Map([['it.yaml', documents.map((one) => JSON.stringify(one)).join('\n---\n')]]),
+  );
   try {
     const { values } = resolveConfig({
       env: { INMESH_SERVICE_NAME: 'web', INMESH_LABELS: 'app=web' },
@@ -214,7 +230,10 @@ const withoutEffect: ReadonlyMap<string, string> = new Map([
   ['ServiceEntry ports[].protocol', 'HTTP and gRPC are both served by every port'],
   ['ServiceEntry endpoints[].labels{}', 'subsets of a DestinationRule select by them: manifests.test.ts'],
   ['ServiceEntry resolution', 'names are looked up where there are names, and an address is one either way'],
-  ['VirtualService http[].route[].destination.port.number', 'a service has one port, and another one is an error'],
+  [
+    'VirtualService http[].route[].destination.port.number',
+    'a service has one port, and another one is an error',
+  ],
 ]);
 
 describe('every field of every kind of Istio', () => {
@@ -227,14 +246,17 @@ describe('every field of every kind of Istio', () => {
       expect(outcomeOf(kind, bases[kind]).problems).toBe('');
     });
 
-  it.each(rows.filter(({ support }) => support.kind === 'refused'))('$kind $path is refused by name', (row) => {
-    const [, withIt] = pairOf(row.kind, row);
-    const { problems } = outcomeOf(row.kind, withIt);
-    expect(problems).toMatch(/not supported/);
-    // Named itself, or by what holds it and is refused as a whole.
-    const names = partsOf(row.path).filter((part) => !/^[[{]/.test(part));
-    expect(names.some((name) => new RegExp(`["./]${name}["\\[.]|"${name}"`).test(problems))).toBe(true);
-  });
+  it.each(rows.filter(({ support }) => support.kind === 'refused'))(
+    '$kind $path is refused by name',
+    (row) => {
+      const [, withIt] = pairOf(row.kind, row);
+      const { problems } = outcomeOf(row.kind, withIt);
+      expect(problems).toMatch(/not supported/);
+      // Named itself, or by what holds it and is refused as a whole.
+      const names = partsOf(row.path).filter((part) => !/^[[{]/.test(part));
+      expect(names.some((name) => new RegExp(`["./]${name}["\\[.]|"${name}"`).test(problems))).toBe(true);
+    },
+  );
 
   it.each(rows.filter(({ support }) => support.kind !== 'refused'))('$kind $path has an effect', (row) => {
     const [without, withIt] = pairOf(row.kind, row);
@@ -246,12 +268,15 @@ describe('every field of every kind of Istio', () => {
     if (why === undefined && !holdsAnyway) expect(after.values).not.toBe(before.values);
   });
 
-  it.each(rows.filter(({ support }) => support.kind === 'fixed'))('$kind $path refuses other words', (row) => {
-    const words = row.type === 'boolean' ? [true, false] : row.type.split('|');
-    const allowed = row.support.kind === 'fixed' ? row.support.values : [];
-    for (const word of words.filter((one) => !allowed.includes(one))) {
-      const { problems } = outcomeOf(row.kind, put(bases[row.kind], keyed(row.path), word));
-      expect(problems).toMatch(/not supported/);
-    }
-  });
+  it.each(rows.filter(({ support }) => support.kind === 'fixed'))(
+    '$kind $path refuses other words',
+    (row) => {
+      const words = row.type === 'boolean' ? [true, false] : row.type.split('|');
+      const allowed = row.support.kind === 'fixed' ? row.support.values : [];
+      for (const word of words.filter((one) => !allowed.includes(one))) {
+        const { problems } = outcomeOf(row.kind, put(bases[row.kind], keyed(row.path), word));
+        expect(problems).toMatch(/not supported/);
+      }
+    },
+  );
 });

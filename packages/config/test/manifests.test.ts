@@ -22,7 +22,8 @@ const mistake = (text: string, given?: Given): string => {
   }
   throw new Error('nothing was refused');
 };
-const mesh = (spec: string): string => `apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec:\n  ${spec.replaceAll('\n', '\n  ')}\n`;
+const mesh = (spec: string): string =>
+  `apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec:\n  ${spec.replaceAll('\n', '\n  ')}\n`;
 const peer = (mode: string, more = ''): string =>
   `---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p${more}}\nspec: {mtls: {mode: ${mode}}}\n`;
 const bank = (more = ''): string => `---
@@ -46,18 +47,24 @@ const virtual = (http: string): string =>
 
 describe('a configuration file', () => {
   it('gives settings, and where each stands', () => {
-    const { values, provenance } = resolve(mesh('timeout: 2s\nlabels: {app: shop}\nupstreams:\n  orders: 127.0.0.1:1'));
+    const { values, provenance } = resolve(
+      mesh('timeout: 2s\nlabels: {app: shop}\nupstreams:\n  orders: 127.0.0.1:1'),
+    );
     expect(values.timeout).toBe(2000);
     expect(values.labels).toEqual({ app: 'shop' });
     expect(provenance.get('timeout')).toBe('inmesh.yaml:4:12');
-    expect(values.upstreams.get('orders')?.identities[0]?.uri).toBe('spiffe://dev.local/ns/default/sa/orders');
+    expect(values.upstreams.get('orders')?.identities[0]?.uri).toBe(
+      'spiffe://dev.local/ns/default/sa/orders',
+    );
   });
 
   it('shows everything that is wrong at once, each with its place, a frame, a suggestion and a page', () => {
     const text = `${mesh('timout: 2s\nretries: many')}${peer('STRIKT')}---\nkind: Gateway\napiVersion: networking.istio.io/v1\n`;
     const message = mistake(text, { env: { INMESH_TIMOUT: '1s' } });
     expect(message).toContain('there is no variable INMESH_TIMOUT; did you mean INMESH_TIMEOUT?');
-    expect(message).toContain(`error[INMESH_ERR_CONFIG_UNKNOWN]: there is no setting "timout"; did you mean "timeout"?
+    expect(
+      message,
+    ).toContain(`error[INMESH_ERR_CONFIG_UNKNOWN]: there is no setting "timout"; did you mean "timeout"?
  --> inmesh.yaml:4:3
   |
 3 | spec:
@@ -89,8 +96,20 @@ describe('a configuration file', () => {
 
   it.each([
     ['file alone', 'PERMISSIVE', {}, 'permissive', 'inmesh.yaml:'],
-    ['the variable is stricter', 'PERMISSIVE', { env: { INMESH_MTLS: 'strict' } }, 'strict', 'INMESH_MTLS, stricter than inmesh.yaml:'],
-    ['the file is stricter', 'STRICT', { env: { INMESH_MTLS: 'disable' } }, 'strict', ', stricter than INMESH_MTLS'],
+    [
+      'the variable is stricter',
+      'PERMISSIVE',
+      { env: { INMESH_MTLS: 'strict' } },
+      'strict',
+      'INMESH_MTLS, stricter than inmesh.yaml:',
+    ],
+    [
+      'the file is stricter',
+      'STRICT',
+      { env: { INMESH_MTLS: 'disable' } },
+      'strict',
+      ', stricter than INMESH_MTLS',
+    ],
     ['code is not above it', 'STRICT', { code: { mtls: 'permissive' } }, 'strict', ', stricter than code'],
     ['UNSET says nothing', 'UNSET', { env: { INMESH_MTLS: 'permissive' } }, 'permissive', 'INMESH_MTLS'],
   ] satisfies [string, string, Given, string, string][])(
@@ -124,7 +143,9 @@ describe('a configuration file', () => {
     expect(narrowed.values.upstreams.get('orders')?.identities.map(({ uri }) => uri)).toEqual([
       'spiffe://dev.local/ns/default/sa/b',
     ]);
-    expect(mistake(text, { env: { INMESH_UPSTREAM_ORDERS_IDENTITY: 'c' } })).toContain('expects other identities');
+    expect(mistake(text, { env: { INMESH_UPSTREAM_ORDERS_IDENTITY: 'c' } })).toContain(
+      'expects other identities',
+    );
   });
 
   it('has policies, with the place of each rule', () => {
@@ -146,7 +167,9 @@ describe('services, rules and routes of Istio', () => {
   it('become upstreams, subsets among them, and routes with their shares', () => {
     const text =
       bank() +
-      rule('subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}], trafficPolicy: {outlierDetection: {}}') +
+      rule(
+        'subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}], trafficPolicy: {outlierDetection: {}}',
+      ) +
       virtual(`  - match: [{uri: {prefix: /a}, headers: {x-beta: {exact: "1"}}}]
     route: [{destination: {host: bank, subset: v2}}]
     rewrite: {uri: /b}
@@ -192,17 +215,38 @@ describe('services, rules and routes of Istio', () => {
     [bank().replace('bank.money.svc.cluster.local', 'api.example.com'), 'whom to expect'],
     [bank() + bank(), 'describes bank.money already'],
     [`${bank()}  addresses: [10.9.0.1]\n`, '"spec.addresses" of ServiceEntry is not supported'],
-    [bank() + rule('trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}'), 'is not supported'],
-    [bank() + rule('subsets: [{name: v9, labels: {version: v9}}]'), 'no endpoint of bank.money has these labels'],
+    [
+      bank() + rule('trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}'),
+      'is not supported',
+    ],
+    [
+      bank() + rule('subsets: [{name: v9, labels: {version: v9}}]'),
+      'no endpoint of bank.money has these labels',
+    ],
     [bank() + rule('trafficPolicy: {tls: {mode: DISABLE}}'), 'it may be ISTIO_MUTUAL'],
-    [bank() + rule('trafficPolicy: {tls: {subjectAltNames: ["spiffe://dev.local/ns/x/sa/y"]}}'), 'none of these is an identity'],
+    [
+      bank() + rule('trafficPolicy: {tls: {subjectAltNames: ["spiffe://dev.local/ns/x/sa/y"]}}'),
+      'none of these is an identity',
+    ],
     [rule('trafficPolicy: {}'), 'there is no upstream and no ServiceEntry "bank.money"'],
     [bank() + rule('trafficPolicy: {}') + rule('trafficPolicy: {}'), 'has rules for bank.money already'],
     [bank() + virtual('  - route: [{destination: {host: bnak}}]\n'), 'did you mean'],
     [bank() + virtual('  - route: [{destination: {host: bank, subset: v1}}]\n'), 'no DestinationRule'],
-    [bank() + virtual('  - route: [{destination: {host: bank, port: {number: 81}}}]\n'), 'reached at port 80'],
-    [bank() + virtual('  - route: [{destination: {host: bank}, weight: 0}, {destination: {host: bank}}]\n'), 'sum to 0'],
-    [bank() + virtual('  - fault: {abort: {httpStatus: 500, percentage: {value: 1}}}\n    route: [{destination: {host: bank}}]\n'), '"spec.http[].fault" of VirtualService is not supported'],
+    [
+      bank() + virtual('  - route: [{destination: {host: bank, port: {number: 81}}}]\n'),
+      'reached at port 80',
+    ],
+    [
+      bank() + virtual('  - route: [{destination: {host: bank}, weight: 0}, {destination: {host: bank}}]\n'),
+      'sum to 0',
+    ],
+    [
+      bank() +
+        virtual(
+          '  - fault: {abort: {httpStatus: 500, percentage: {value: 1}}}\n    route: [{destination: {host: bank}}]\n',
+        ),
+      '"spec.http[].fault" of VirtualService is not supported',
+    ],
     [bank() + virtual('  - timeout: 90\n    route: [{destination: {host: bank}}]\n'), 'write it in quotes'],
     [bank() + virtual('  - timeout: "90"\n    route: [{destination: {host: bank}}]\n'), 'did you mean "90s"'],
     [bank() + virtual('  - retries: {retryOn: 5xxx}\n    route: [{destination: {host: bank}}]\n'), '5xxx'],

@@ -32,7 +32,9 @@ describe('policy files', () => {
   it('shows an unknown field with its place and the nearest name', () => {
     const { code, message } = fault(deny('/admin').replace('paths', 'path'));
     expect(code).toBe('INMESH_ERR_POLICY_INVALID');
-    expect(message).toMatch(/^error\[INMESH_ERR_POLICY_INVALID\]: unknown field "path"; did you mean "paths"\?\n/);
+    expect(message).toMatch(
+      /^error\[INMESH_ERR_POLICY_INVALID\]: unknown field "path"; did you mean "paths"\?\n/,
+    );
     expect(message).toContain('--> p.yaml:10:9\n');
     expect(message).toContain('10 |         path: ["/admin"]\n   |         ^^^^\n');
   });

@@ -31,9 +31,11 @@ function pathOf(options: unknown): string | undefined {
   const { configFile, env = process.env, cwd = process.cwd() } = isPlainObject(options) ? options : {};
   const dir = typeof cwd === 'string' ? cwd : process.cwd();
   // As the setting: what is there and empty is refused where settings are.
-  const inEnv = isPlainObject(env) || env === process.env ? (env as NodeJS.ProcessEnv)['INMESH_CONFIG'] : undefined;
+  const inEnv =
+    isPlainObject(env) || env === process.env ? (env as NodeJS.ProcessEnv)['INMESH_CONFIG'] : undefined;
   const given = configFile ?? inEnv;
-  if (given === undefined) return existsSync(resolve(dir, defaultFile)) ? resolve(dir, defaultFile) : undefined;
+  if (given === undefined)
+    return existsSync(resolve(dir, defaultFile)) ? resolve(dir, defaultFile) : undefined;
   return typeof given === 'string' && given !== '' ? resolve(dir, given) : undefined;
 }
 

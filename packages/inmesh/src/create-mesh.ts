@@ -357,11 +357,13 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
     labels: values.labels,
   });
   warnAboutRuntime(logger, env, process.execArgv, process.version, runtime.wallMs());
-  const source = createIdentitySource({ config: values, svid, env, runtime, logger });
+  let source: IdentitySource | undefined;
   let policies: PolicyEngine | undefined;
   let traffic: Traffic | undefined;
   try {
+    // First of all: what is wrong in it is found before anything is opened.
     traffic = await buildTraffic(config, { runtime, logger, balancers });
+    source = createIdentitySource({ config: values, svid, env, runtime, logger });
     const wait = (watch: Watch<unknown>, what: string): Promise<void> =>
       waitAtStart(
         (signal) => watch.ready(signal),
@@ -393,7 +395,7 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
   } catch (error) {
     policies?.close();
     traffic?.closeUnless();
-    await source.close();
+    await source?.close();
     throw error;
   }
 }

@@ -1,5 +1,5 @@
-import type { IdentitySource } from '@inmesh/identity';
 import type { Watch } from '@inmesh/core';
+import type { IdentitySource } from '@inmesh/identity';
 import type { PolicyEngine } from './policy-engine.js';
 
 /** One thing that a service needs. */

@@ -4,8 +4,8 @@ import {
   type MeshConfig,
   type Provenance,
   type ResolvedConfig,
-  renderDiagnostic,
   type RouteInput,
+  renderDiagnostic,
   type SettingKey,
   settings,
   staticEndpoints,
@@ -128,7 +128,8 @@ class Problems {
   }
 
   add(problem: string): void {
-    const [top = ''] = /^(?:upstreams\.[^:\s]+?(?=\.(?:rules|calls)\b)|routes\.[^:\s]+?\[\d+\])/.exec(problem) ?? [];
+    const [top = ''] =
+      /^(?:upstreams\.[^:\s]+?(?=\.(?:rules|calls)\b)|routes\.[^:\s]+?\[\d+\])/.exec(problem) ?? [];
     const origin = this.#origins.get(top);
     const code = 'INMESH_ERR_CONFIG_INVALID';
     this.#found.push(

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -131,5 +131,69 @@ describe('inmesh command', () => {
   ])('tells how it is used for %s %s', async (...args: readonly string[]) => {
     const { code, err } = await run(...args);
     expect([code, err.join('\n')]).toEqual([2, expect.stringContaining('Usage: inmesh')]);
+  });
+
+  const mistakes = new URL('../../../docs/examples-of-mistakes/', import.meta.url);
+
+  it('shows what is wrong with each of the examples of mistakes, as they say themselves', async () => {
+    const names = (await readdir(mistakes)).filter((name) => name.endsWith('.yaml'));
+    expect(names.length).toBeGreaterThan(8);
+    for (const name of names) {
+      const path = new URL(name, mistakes).pathname;
+      const said = [...(await readFile(path, 'utf8')).matchAll(/^# Says: (.*)$/gm)].map(
+        ([, text = '']) => text,
+      );
+      const { code, err } = await run('config', 'check', path);
+      expect([name, code]).toEqual([name, 1]);
+      const found = err.filter((line) => line.startsWith('error['));
+      expect([name, found.map((line) => line.replace(/^error\[\w+\]: /, ''))]).toEqual([name, said]);
+      // Each with its place, and a mark under it.
+      expect(err.filter((line) => /^ +--> .*:\d+:\d+$/.test(line))).toHaveLength(said.length);
+      expect(err.filter((line) => /^ +\| +\^+$/.test(line))).toHaveLength(said.length);
+    }
+  });
+
+  it('checks several files, each by itself, and a directory as one', async () => {
+    const good = await file(
+      'good.yaml',
+      'apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec: {timeout: 1s}\n',
+    );
+    const bad = new URL('unknown-kind.yaml', mistakes).pathname;
+    expect(await run('config', 'check', good)).toEqual({ code: 0, out: [`${good}: ok`], err: [] });
+    const { code, out, err } = await run('config', 'check', good, bad, join(dir, 'none.yaml'));
+    expect([code, out, err.at(-1)]).toEqual([1, [`${good}: ok`], '2 of 3 wrong']);
+    expect((await run('config', 'check')).code).toBe(2);
+  });
+
+  it('shows where each value comes from, the file included', async () => {
+    const path = await file(
+      'mesh.yaml',
+      'apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec:\n  timeout: 7s\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: STRICT}}\n',
+    );
+    vi.stubEnv('INMESH_CONFIG', path);
+    vi.stubEnv('INMESH_MTLS', 'permissive');
+    const { out } = await run('config', 'show', '--json');
+    const rows = JSON.parse(out.join('\n')) as { setting: string; value: string; from: string }[];
+    expect(rows.find(({ setting }) => setting === 'timeout')).toMatchObject({
+      value: '7s',
+      from: `${path}:4:12`,
+    });
+    expect(rows.find(({ setting }) => setting === 'mtls')).toMatchObject({
+      value: 'strict',
+      from: `${path}:9:21, stricter than INMESH_MTLS`,
+    });
+  });
+
+  it('shows what changes from one file to another', async () => {
+    const mesh = (spec: string): string => `apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec:\n  ${spec}\n`;
+    const before = await file('a.yaml', mesh('timeout: 1s\n  upstreams: {orders: "h:1"}'));
+    const after = await file('b.yaml', mesh('timeout: 2s'));
+    const { code, out } = await run('config', 'diff', before, after);
+    expect([code, out]).toEqual([
+      0,
+      ['- timeout 1s', '+ timeout 2s', '- upstreams.orders h:1 as spiffe://dev.local/ns/default/sa/orders'],
+    ]);
+    expect((await run('config', 'diff', before, before)).out).toEqual([]);
+    expect((await run('config', 'diff', before)).code).toBe(2);
   });
 });

@@ -61,16 +61,21 @@ describe('the configuration file', () => {
   };
   const fault = async (text: string, options: MeshOptions = {}): Promise<MeshError> => {
     await write(text);
-    const thrown: unknown = await make('web', { configFile: file, ...options }).catch((error: unknown) => error);
+    const thrown: unknown = await make('web', { configFile: file, ...options }).catch(
+      (error: unknown) => error,
+    );
     return thrown as MeshError;
   };
   const serve = async (name: string, options: MeshOptions = {}): Promise<{ mesh: Mesh; port: number }> => {
     const mesh = await make('orders', options);
-    const server = mesh.serve((_request: unknown, response: { end(text: string): void }) => response.end(name));
+    const server = mesh.serve((_request: unknown, response: { end(text: string): void }) =>
+      response.end(name),
+    );
     const { port } = await server.listen(0, '127.0.0.1');
     return { mesh, port };
   };
-  const ask = async (mesh: Mesh, name: string): Promise<string> => await (await mesh.fetch(`http://${name}/`)).text();
+  const ask = async (mesh: Mesh, name: string): Promise<string> =>
+    await (await mesh.fetch(`http://${name}/`)).text();
   const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
     while (!(await holds())) await new Promise(setImmediate);
   };
@@ -92,12 +97,12 @@ describe('the configuration file', () => {
     const { code, message } = await fault(`${entry('orders', 1)}  adresses: []\n`);
     expect(code).toBe('INMESH_ERR_CONFIG_UNKNOWN');
     expect(message).toContain('unknown field "adresses"; did you mean "addresses"?');
-    expect((await fault(route('shop', 'match: [{uri: {regex: "("}}]\n    redirect: {authority: x}'))).message).toMatch(
-      /^error\[INMESH_ERR_CONFIG_INVALID\][^]*-->.*mesh\.yaml:8:\d+\n/,
-    );
-    expect((await fault('a: 1', { env: { INMESH_CONFIG: join(dir, 'none.yaml') }, configFile: undefined })).code).toBe(
-      'INMESH_ERR_CONFIG_UNREADABLE',
-    );
+    expect(
+      (await fault(route('shop', 'match: [{uri: {regex: "("}}]\n    redirect: {authority: x}'))).message,
+    ).toMatch(/^error\[INMESH_ERR_CONFIG_INVALID\][^]*-->.*mesh\.yaml:8:\d+\n/);
+    expect(
+      (await fault('a: 1', { env: { INMESH_CONFIG: join(dir, 'none.yaml') }, configFile: undefined })).code,
+    ).toBe('INMESH_ERR_CONFIG_UNREADABLE');
   });
 
   it('changes policies, upstreams and routes under load as one, and loses no call', async () => {
@@ -123,7 +128,9 @@ describe('the configuration file', () => {
     await until(() => seen.has('one'));
     await write(entry('orders', two.port));
     await until(() => seen.has('two'));
-    await write(entry('orders', two.port) + route('orders', 'directResponse: {status: 200, body: {string: here}}'));
+    await write(
+      entry('orders', two.port) + route('orders', 'directResponse: {status: 200, body: {string: here}}'),
+    );
     await until(() => seen.has('here'));
     isLoaded = false;
     await load;
@@ -143,7 +150,9 @@ describe('the configuration file', () => {
     expect(await ask(web, 'orders')).toBe('one');
     await write(allow('cart'));
     await until(async () => (await web.fetch('http://orders/')).status === 403);
-    const { version } = { version: Number(/inmesh_config_generation (\d+)/.exec(await orders.metricsText())?.[1]) };
+    const { version } = {
+      version: Number(/inmesh_config_generation (\d+)/.exec(await orders.metricsText())?.[1]),
+    };
     expect(version).toBe(2);
   });
 
@@ -162,13 +171,17 @@ describe('the configuration file', () => {
         {
           name: 'config',
           isOk: true,
-          reason: expect.stringMatching(/the last good one is in force: .*mesh\.yaml:\d+:\d+: .*did you mean "rules"/),
+          reason: expect.stringMatching(
+            /the last good one is in force: .*mesh\.yaml:\d+:\d+: .*did you mean "rules"/,
+          ),
         },
       ]),
     });
     expect(await ask(web, 'orders')).toBe('one');
     // What a running mesh cannot change is refused as a whole.
-    await write(`apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec: {mtls: permissive, drainDelay: 1s}\n${allow('cart')}`);
+    await write(
+      `apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec: {mtls: permissive, drainDelay: 1s}\n${allow('cart')}`,
+    );
     await until(() => complaints.length === 2);
     expect(String(orders.readiness().checks.find(({ name }) => name === 'config')?.reason)).toContain(
       'only a restart changes mtls',

@@ -1,19 +1,24 @@
-// Checks YAML in the documentation: policies by the reader of the mesh, everything else as YAML.
+// Checks YAML in the documentation: manifests as a mesh reads them, everything else as YAML.
 
 import { compilePolicies } from '@inmesh/authz';
-import { parsePolicies } from '@inmesh/config/policies';
+import { resolveConfig } from '@inmesh/config';
+import { readManifests } from '@inmesh/config/manifests';
 import { parseAllDocuments } from 'yaml';
 
+const env = { INMESH_SERVICE_NAME: 'docs' };
 const workload = { namespace: 'default', labels: {}, trustDomain: 'dev.local' };
 
 export function yamlProblems({ code }) {
   const documents = parseAllDocuments(code, { strict: true, uniqueKeys: true });
   const broken = documents.flatMap(({ errors }) => errors.map(({ message }) => message));
   if (broken.length > 0) return broken;
-  const kinds = documents.map((document) => document.toJS()?.kind);
-  if (!kinds.includes('AuthorizationPolicy')) return [];
+  const isOurs = documents.some((document) =>
+    /^(?:security\.istio\.io|networking\.istio\.io|inmesh\.dev)\//.test(document.toJS()?.apiVersion),
+  );
+  if (!isOurs) return [];
   try {
-    compilePolicies(parsePolicies(code, 'policy.yaml', { namespace: workload.namespace }), workload);
+    const file = readManifests(new Map([['block.yaml', code]]));
+    compilePolicies(resolveConfig({ env, cwd: '/', file }).values.policies, workload);
     return [];
   } catch (error) {
     return [error.message];

@@ -56,16 +56,18 @@ class ManifestSet implements ConfigFile {
     for (const [file, text] of texts)
       for (const document of parseDocuments(text, file, this.#report)) this.#take(document);
     this.#isPartial = this.#diagnostics.length > 0;
-    if (!this.#isPartial && this.#mesh === undefined && this.#manifests.length + this.#policies.length === 0) {
+    if (
+      !this.#isPartial &&
+      this.#mesh === undefined &&
+      this.#manifests.length + this.#policies.length === 0
+    ) {
       const [source = 'the configuration'] = texts.keys();
       this.wrong({ source, line: 1, column: 1 }, 'there is nothing in it; remove it if that is meant');
     }
   }
 
   get mistakes(): ConfigFile['mistakes'] {
-    const problems = this.#diagnostics.map((one) =>
-      renderDiagnostic(one, this.texts.get(one.origin.source)),
-    );
+    const problems = this.#diagnostics.map((one) => renderDiagnostic(one, this.texts.get(one.origin.source)));
     return { problems, code: worstOf(this.#diagnostics)?.code };
   }
 
@@ -95,7 +97,12 @@ class ManifestSet implements ConfigFile {
       const input = found.get(name)?.input;
       if (input?.endpoints !== undefined || input?.identity !== undefined)
         this.wrong(origin, `the Mesh says where ${name} is, too: say it once`);
-      found.set(name, { input: input ?? {}, endpoints: { kind: 'specs', specs: endpoints }, identities, origin });
+      found.set(name, {
+        input: input ?? {},
+        endpoints: { kind: 'specs', specs: endpoints },
+        identities,
+        origin,
+      });
     }
     return found;
   }
@@ -217,7 +224,10 @@ class ManifestSet implements ConfigFile {
       return undefined;
     }
     if (!versions.includes(apiVersion))
-      this.wrong(locate(['apiVersion']), `apiVersion of ${kind} is ${versions.join(' or ')}, not "${apiVersion}"`);
+      this.wrong(
+        locate(['apiVersion']),
+        `apiVersion of ${kind} is ${versions.join(' or ')}, not "${apiVersion}"`,
+      );
     for (const key of Object.keys(json).filter((one) => !topFields.includes(one)))
       this.#report({
         code: 'INMESH_ERR_CONFIG_UNKNOWN',

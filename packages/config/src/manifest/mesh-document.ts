@@ -29,7 +29,11 @@ export interface MeshDocument {
 /** Reads the `spec` of a `Mesh`: its names. Values are checked with those of other sources. */
 export function readMesh(spec: unknown, locate: Locate, report: Report): MeshDocument | undefined {
   if (!isPlainObject(spec)) {
-    report({ code: 'INMESH_ERR_CONFIG_INVALID', origin: locate(['spec']), message: 'spec must be a mapping' });
+    report({
+      code: 'INMESH_ERR_CONFIG_INVALID',
+      origin: locate(['spec']),
+      message: 'spec must be a mapping',
+    });
     return undefined;
   }
   const values = new Map<string, FileValue>();

@@ -114,7 +114,14 @@ export function specOf({ spec, locate }: Manifest, report: Report): Cursor {
   return new Cursor(spec, ['spec'], locate, report);
 }
 
-const unitMs: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const unitMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
 
 /** Reads a duration of Istio, in milliseconds: `1.5s`, `1h30m`. Reports what is none, and what is below `minMs`. */
 export function durationAt(at: Cursor, minMs: number): number | undefined {

@@ -17,7 +17,9 @@ function textMatch(at: Cursor): TextMatch | undefined {
 function headerMatches(at: Cursor, invert: boolean): readonly HeaderMatch[] {
   return at.entries.flatMap(([name, one]) => {
     if (name.startsWith(':') || !/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) {
-      one.wrong(`"${name}" is no name of a header in lower case; for ":method" and such there are fields of their own`);
+      one.wrong(
+        `"${name}" is no name of a header in lower case; for ":method" and such there are fields of their own`,
+      );
       return [];
     }
     return [{ name, ...(textMatch(one) ?? { present: true }), ...(invert ? { invert } : {}) }];

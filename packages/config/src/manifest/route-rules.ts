@@ -26,7 +26,10 @@ function retryPart(at: Cursor): RulesInput<RouteRules['retry']> | undefined {
   };
 }
 
-function conditions(at: Cursor, text: string): Pick<RouteRules['retry'], 'conditions' | 'statusCodes'> | undefined {
+function conditions(
+  at: Cursor,
+  text: string,
+): Pick<RouteRules['retry'], 'conditions' | 'statusCodes'> | undefined {
   try {
     return retryOnKind.parse(text);
   } catch (error) {

@@ -16,14 +16,19 @@ export const rootNamespace = 'istio-system';
  * name belongs to the namespace of its document, as in Istio.
  */
 export function nameOfHost(host: string, namespace: string, own: OwnScope): string {
-  const bare = host.toLowerCase().replace(/\.$/, '').replace(/\.svc(?:\.cluster\.local)?$/, '');
+  const bare = host
+    .toLowerCase()
+    .replace(/\.$/, '')
+    .replace(/\.svc(?:\.cluster\.local)?$/, '');
   return canonicalName(bare.includes('.') ? bare : `${bare}.${namespace}`, own);
 }
 
 /** What keeps a text from being a host that can be called; `undefined` if nothing does. */
 export function hostMistake(host: string): string | undefined {
   if (host.includes('*')) return `the host "${host}" has a wildcard, which is not supported: name each host`;
-  if (!/^(?=.{1,253}\.?$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\.?$/i.test(host))
+  if (
+    !/^(?=.{1,253}\.?$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\.?$/i.test(host)
+  )
     return `"${host}" is no DNS name`;
   return undefined;
 }

@@ -46,8 +46,7 @@ function portOf(spec: Cursor): Port | undefined {
   const at = spec.at('ports');
   const [first, second] = at.items;
   if (first === undefined) return at.wrong('a ServiceEntry has a port: ports: [{ number, name, protocol }]');
-  if (second !== undefined)
-    return second.unsupported('a second port of a service', 'spec.ports[]');
+  if (second !== undefined) return second.unsupported('a second port of a service', 'spec.ports[]');
   const number = first.at('number');
   const target = first.at('targetPort');
   for (const one of [number, target])
@@ -63,7 +62,13 @@ function portOf(spec: Cursor): Port | undefined {
 }
 
 /** Reads an endpoint: of a `ServiceEntry`, or the `spec` of a `WorkloadEntry`. */
-function workloadOf(at: Cursor, port: Port, needsIp: boolean, namespace: string, own: ReaderScope): Workload | undefined {
+function workloadOf(
+  at: Cursor,
+  port: Port,
+  needsIp: boolean,
+  namespace: string,
+  own: ReaderScope,
+): Workload | undefined {
   const address = at.at('address');
   if (address.text === undefined) return at.wrong('an endpoint has an "address"');
   if (needsIp && isIP(address.text) === 0)
@@ -152,7 +157,10 @@ class ServiceReader {
         'spec.location',
       );
     if (!resolution.isThere)
-      spec.unsupported('"resolution: NONE", which holds if it is left out (write STATIC or DNS),', 'spec.resolution');
+      spec.unsupported(
+        '"resolution: NONE", which holds if it is left out (write STATIC or DNS),',
+        'spec.resolution',
+      );
     return location.isThere && resolution.isThere;
   }
 
@@ -170,7 +178,8 @@ class ServiceReader {
       return one === undefined ? [] : [one];
     };
     if (endpoints.items.length > 0) {
-      if (selector.isThere) spec.at('workloadSelector').wrong('give endpoints or a workloadSelector, not both');
+      if (selector.isThere)
+        spec.at('workloadSelector').wrong('give endpoints or a workloadSelector, not both');
       return endpoints.items.flatMap(read);
     }
     if (selector.isThere) {

@@ -53,7 +53,10 @@ const fixed: Readonly<Record<IstioKind, Readonly<Record<string, readonly unknown
   PeerAuthentication: {},
   ServiceEntry: { location: ['MESH_INTERNAL'], resolution: ['STATIC', 'DNS'] },
   WorkloadEntry: {},
-  VirtualService: { 'http[].match[].ignoreUriCase': [false], 'http[].retries.retryRemoteLocalities': [false] },
+  VirtualService: {
+    'http[].match[].ignoreUriCase': [false],
+    'http[].retries.retryRemoteLocalities': [false],
+  },
   DestinationRule: {
     '@tls.mode': ['ISTIO_MUTUAL'],
     '@tls.insecureSkipVerify': [false],

@@ -69,8 +69,7 @@ function outlierPart(at: Cursor): ClusterPart {
   if (!at.isThere) return {};
   const isSplit = at.at('splitExternalLocalOriginErrors').truth ?? false;
   const local = at.at('consecutiveLocalOriginFailures');
-  if (local.isThere && !isSplit)
-    local.wrong('it says nothing without splitExternalLocalOriginErrors: true');
+  if (local.isThere && !isSplit) local.wrong('it says nothing without splitExternalLocalOriginErrors: true');
   const consecutive5xx = bounded(at.at('consecutive5xxErrors'), 0, 1_000_000) ?? 5;
   const baseEjectionMs = durationAt(at.at('baseEjectionTime'), 1) ?? 30_000;
   const outlier: Partial<OutlierRules> = {

@@ -1,8 +1,8 @@
 import type { Origin, RouteAction, RouteBackend, RouteMatch } from '@inmesh/core';
 import { didYouMean } from '../nearest.js';
 import { type RouteInput, routesInput } from '../route-input.js';
-import type { Report } from './diagnostic.js';
 import { type FileRule, subsetName } from './destination-rules.js';
+import type { Report } from './diagnostic.js';
 import { type Cursor, type Manifest, specOf } from './read.js';
 import { isForUs, matchOf } from './route-match.js';
 import { headersOf, rulesOf } from './route-rules.js';
@@ -51,7 +51,9 @@ class RouteReader {
   }
 
   #route(http: Cursor, at: Cursor, match: RouteMatch): FileRoute {
-    const name = [http.at('name').text, at === http ? undefined : at.at('name').text].filter(Boolean).join('.');
+    const name = [http.at('name').text, at === http ? undefined : at.at('name').text]
+      .filter(Boolean)
+      .join('.');
     const rules = rulesOf(http);
     const action = this.#action(http, match);
     const isPlain = Object.keys(match).length === 0;
@@ -91,7 +93,8 @@ class RouteReader {
     const uri = rewrite.at('uri').text;
     const authority = rewrite.at('authority').text;
     // Envoy replaces what the match found: the prefix, or the whole path.
-    const path = uri === undefined ? {} : match.path?.exact ?? match.path?.regex ? { path: uri } : { prefix: uri };
+    const path =
+      uri === undefined ? {} : (match.path?.exact ?? match.path?.regex) ? { path: uri } : { prefix: uri };
     const parts = { ...path, ...(authority === undefined ? {} : { authority }) };
     return { kind: 'forward', backends, ...(rewrite.isThere ? { rewrite: parts } : {}) };
   }
@@ -115,11 +118,15 @@ class RouteReader {
     const { ports, rules } = this.#destinations;
     const name = nameOfHost(text, this.#namespace, this.#own);
     if (!ports.has(name))
-      return host.wrong(`there is no upstream and no ServiceEntry "${name}"${didYouMean(name, ports.keys())}`);
+      return host.wrong(
+        `there is no upstream and no ServiceEntry "${name}"${didYouMean(name, ports.keys())}`,
+      );
     const port = destination.at('port').at('number');
     const known = ports.get(name);
     if (port.number !== undefined && known !== undefined && !known.includes(port.number))
-      return port.wrong(`${name} is reached at port ${known.join(', ')}, not ${port.number}; leave the port out`);
+      return port.wrong(
+        `${name} is reached at port ${known.join(', ')}, not ${port.number}; leave the port out`,
+      );
     if (port.number !== undefined && known === undefined)
       return port.wrong(`the ports of ${name} are looked up, and none is known here; leave the port out`);
     const subset = destination.at('subset');
@@ -151,7 +158,8 @@ function redirectOf(at: Cursor): RouteAction {
 function directOf(at: Cursor): RouteAction | undefined {
   const status = at.at('status');
   if (status.number === undefined) return at.wrong('a directResponse has a "status"');
-  if (status.number < 200 || status.number > 599) return status.wrong(`${status.number} is no status from 200 to 599`);
+  if (status.number < 200 || status.number > 599)
+    return status.wrong(`${status.number} is no status from 200 to 599`);
   const body = at.at('body').at('string').text;
   return { kind: 'direct', status: status.number, ...(body === undefined ? {} : { body }) };
 }
@@ -179,7 +187,9 @@ export function readRouteFiles(
       const before = places.get(name);
       if (mistake !== undefined) host.wrong(mistake);
       else if (before !== undefined)
-        host.wrong(`${before.source}:${before.line} has routes for ${name} already; put them into one VirtualService`);
+        host.wrong(
+          `${before.source}:${before.line} has routes for ${name} already; put them into one VirtualService`,
+        );
       else {
         places.set(name, host.origin);
         found.set(name, routes);

@@ -123,8 +123,7 @@ export const diffConfig: Command = async (args, output) => {
   const [before, after] = positionals;
   if (before === undefined || after === undefined || positionals.length > 2)
     throw new UsageError('name the old and the new file or directory');
-  for (const path of positionals)
-    if (!existsSync(resolve(path))) throw new UsageError(`there is no ${path}`);
+  for (const path of positionals) if (!existsSync(resolve(path))) throw new UsageError(`there is no ${path}`);
   const [old, next] = [await resolveAlone(before), await resolveAlone(after)].map(
     (config) => new Map(rows(config).map(({ setting, value }) => [setting, value])),
   );
