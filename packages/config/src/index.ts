@@ -13,6 +13,13 @@ export type {
   FileUpstream,
   FileValue,
 } from './config-file.js';
+export type {
+  ConfigSources,
+  MeshSettings,
+  Origins,
+  Provenance,
+  ResolvedConfig,
+} from './config-sources.js';
 export {
   type DnsSpec,
   type EndpointSpec,
@@ -26,14 +33,7 @@ export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';
 export { joinProblems } from './problems.js';
 export { renderSettingsMarkdown, type SpecialVariable, specialVariables } from './reference.js';
-export {
-  type ConfigSources,
-  type MeshSettings,
-  type Origins,
-  type Provenance,
-  type ResolvedConfig,
-  resolveConfig,
-} from './resolve.js';
+export { resolveConfig } from './resolve.js';
 export type { RouteInput } from './route-input.js';
 export type { Off, Part, RulesInput } from './rules-input.js';
 export type { Setting, SettingKey } from './setting.js';

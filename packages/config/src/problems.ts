@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import type { Origin } from '@inmesh/core';
 
 /** What an error says. */
 export function messageOf(error: unknown): string {
@@ -25,4 +26,9 @@ export function show(value: unknown): string {
 /** Everything that is wrong, one after the other; with space between them where one is more than a line. */
 export function joinProblems(problems: readonly string[]): string {
   return problems.join(problems.some((one) => one.includes('\n')) ? '\n\n' : '\n');
+}
+
+/** `file:line:column` */
+export function placeOf({ source, line, column }: Origin): string {
+  return `${source}:${line}:${column}`;
 }

@@ -1,76 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type AuthorizationPolicy,
-  MeshError,
-  type MeshErrorCode,
-  type MtlsMode,
-  type Origin,
-  type RetryOn,
-} from '@inmesh/core';
-import { parseAllow } from './allow.js';
-import type { ConfigFile, FileScope } from './config-file.js';
-import type { ListenAddress } from './kinds.js';
+import { MeshError, type MeshErrorCode, type MtlsMode, type Origin, type RetryOn } from '@inmesh/core';
+import type { FileScope } from './config-file.js';
+import type { ConfigSources, ResolvedConfig } from './config-sources.js';
 import { isServiceVariable } from './kubernetes.js';
 import type { MeshConfig } from './mesh-config.js';
 import { didYouMean } from './nearest.js';
-import { joinProblems, messageOf, show } from './problems.js';
+import { joinProblems, messageOf, placeOf, show } from './problems.js';
 import { specialVariables } from './reference.js';
-import type { RouteInput } from './route-input.js';
-import { resolveRoutes } from './routes.js';
-import type { Setting, SettingKey } from './setting.js';
+import { resolveAllow } from './resolve-allow.js';
+import { resolveTraffic } from './resolve-traffic.js';
+import type { Setting } from './setting.js';
 import { settings } from './settings.js';
-import type { UpstreamOptions } from './upstream.js';
-import { resolveUpstreams } from './upstreams.js';
-
-/** Settings given in code; durations as milliseconds or text. They win over the environment. */
-export type MeshSettings = {
-  readonly [K in SettingKey]?:
-    | MeshConfig[K]
-    | (NonNullable<MeshConfig[K]> extends ListenAddress | RetryOn | number ? string : never)
-    | undefined;
-} & {
-  /** Upstreams by name; field by field they win over the environment. */
-  readonly upstreams?: Readonly<Record<string, UpstreamOptions>> | undefined;
-  /** Routes by mesh name; the first that matches counts. A name without routes goes to the upstream of that name. */
-  readonly routes?: Readonly<Record<string, readonly RouteInput[]>> | undefined;
-  /** Like `INMESH_ALLOW`. */
-  readonly allow?: string | undefined;
-  /** Like `INMESH_METRICS_ALLOW`. */
-  readonly metricsAllow?: string | undefined;
-};
-
-/** Where a value came from: `code`, `default`, a variable, or `file:line:column`. */
-export type Provenance = ReadonlyMap<string, string>;
-
-/** Where the parts of a file stand that rules are checked for later: `upstreams.<name>`, `routes.<name>[<index>]`. */
-export type Origins = ReadonlyMap<string, Origin>;
-
-/** A configuration and where each value of it came from. */
-export interface ResolvedConfig {
-  /** The values. */
-  readonly values: MeshConfig;
-  /** Keys of {@link MeshConfig}, `upstreams.<name>` for each upstream, `routes.<name>` for each name with routes. */
-  readonly provenance: Provenance;
-  /** Places in the configuration file. */
-  readonly origins: Origins;
-  /** Texts of the configuration file, by name. */
-  readonly texts: ReadonlyMap<string, string>;
-}
-
-/** What {@link resolveConfig} reads. */
-export interface ConfigSources {
-  /** Environment, such as `process.env`. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Settings in code. */
-  readonly code?: MeshSettings | undefined;
-  /** Directory whose `package.json` may name the service. */
-  readonly cwd: string;
-  /** The configuration file, read. @defaultValue none */
-  readonly file?: ConfigFile | undefined;
-  /** Options that others check: named where an option does not exist. @defaultValue none */
-  readonly otherOptions?: readonly string[] | undefined;
-}
 
 function packageName(cwd: string): string | undefined {
   try {
@@ -93,19 +34,16 @@ interface Said {
 }
 
 /** The first, unless the setting guards something and the other is stricter. */
-function stricterOf({ stricter, kind }: Setting, first: Said, other: Said): Said {
-  if (stricter === undefined || first.value === undefined || other.value === undefined) return first;
+function stricterOf(setting: Setting, first: Said, other: Said): Said {
+  const { kind } = setting;
+  if (setting.stricter === undefined || first.value === undefined || other.value === undefined) return first;
   // Each was made by the kind of the setting, and so is what comes out.
-  const value = stricter(first.value as never, other.value as never) as unknown;
+  const value: unknown = setting.stricter(first.value as never, other.value as never);
   const print = (one: unknown): string => kind.print(one as never);
   if (print(first.value) === print(other.value)) return first;
   if (print(value) === print(first.value))
     return { value, source: `${first.source}, stricter than ${other.source}` };
   return { value, source: `${other.source}, stricter than ${first.source}` };
-}
-
-function placeOf({ source, line, column }: Origin): string {
-  return `${source}:${line}:${column}`;
 }
 
 /** Variables that name who may call; they are no plain values. */
@@ -115,22 +53,22 @@ class Resolver {
   readonly problems: string[] = [];
   readonly provenance = new Map<string, string>();
   readonly #values = new Map<string, unknown>();
-  readonly #sources: ConfigSources;
+  readonly sources: ConfigSources;
   readonly #known = new Set(settings.map((one) => one.variable));
   readonly origins = new Map<string, Origin>();
   #code: MeshErrorCode | undefined;
 
   constructor(sources: ConfigSources) {
-    this.#sources = sources;
+    this.sources = sources;
   }
 
   /** What everybody else says is wrong comes before what is wrong in the file. */
   get all(): readonly string[] {
-    return [...this.problems, ...(this.#sources.file?.mistakes.problems ?? [])];
+    return [...this.problems, ...(this.sources.file?.mistakes.problems ?? [])];
   }
 
   get code(): MeshErrorCode {
-    const ofFile = this.problems.length === 0 ? this.#sources.file?.mistakes.code : undefined;
+    const ofFile = this.problems.length === 0 ? this.sources.file?.mistakes.code : undefined;
     return this.#code ?? ofFile ?? 'INMESH_ERR_CONFIG_INVALID';
   }
 
@@ -145,9 +83,9 @@ class Resolver {
       // Checked by its kind, or made of the name.
       labels: (this.#values.get('labels') ?? {}) as FileScope['labels'],
     };
-    this.#values.set('allow', this.#allow('allow', 'INMESH_ALLOW', own));
-    this.#values.set('metricsAllow', this.#allow('metricsAllow', 'INMESH_METRICS_ALLOW', own));
-    this.#values.set('policies', Object.freeze(this.#sources.file?.policies(own) ?? []));
+    this.#values.set('allow', resolveAllow('allow', 'INMESH_ALLOW', own, this));
+    this.#values.set('metricsAllow', resolveAllow('metricsAllow', 'INMESH_METRICS_ALLOW', own, this));
+    this.#values.set('policies', Object.freeze(this.sources.file?.policies(own) ?? []));
     this.#meetPeerMode(own);
     this.#checkMetrics();
     this.#resolveTraffic(own);
@@ -168,7 +106,7 @@ class Resolver {
 
   /** An unknown name is an error: a misspelt guard that is ignored guards nothing. */
   #checkNames(): void {
-    for (const [name, value] of Object.entries(this.#sources.env)) {
+    for (const [name, value] of Object.entries(this.sources.env)) {
       if (!name.startsWith('INMESH_') || value === undefined) continue;
       if (this.#known.has(name) || allowVariables.has(name) || isServiceVariable(name, value)) continue;
       // Those are read, and refused, where upstreams are.
@@ -177,7 +115,7 @@ class Resolver {
       this.#problem(`there is no variable ${name}${this.#hintFor(name)}`);
     }
     const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow', 'metricsAllow'];
-    const { code = {}, otherOptions = [] } = this.#sources;
+    const { code = {}, otherOptions = [] } = this.sources;
     for (const key of Object.keys(code)) {
       if (keys.includes(key)) continue;
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
@@ -187,35 +125,14 @@ class Resolver {
 
   /** Upstreams and routes of every source. */
   #resolveTraffic(own: FileScope): void {
-    const { env, code, file } = this.#sources;
-    const { problems, provenance, origins } = this;
-    const ofFile = file?.upstreams(own);
-    const plain = resolveUpstreams({ env, code: code?.upstreams, file: ofFile, own, problems, provenance });
-    for (const [name, { origin }] of ofFile ?? []) origins.set(`upstreams.${name}`, origin);
-    const traffic = file?.traffic(own, plain);
-    this.#values.set('upstreams', traffic?.upstreams ?? plain);
-    for (const [name, origin] of traffic?.origins ?? []) {
-      const key = `upstreams.${name}`;
-      const before = provenance.get(key);
-      const place = placeOf(origin);
-      provenance.set(key, before === undefined || before === place ? place : `${before} and ${place}`);
-      origins.set(key, origin);
-    }
-    const ofCode = resolveRoutes({ code: code?.routes, own, problems, provenance });
-    const routes = new Map([...(traffic?.routes ?? [])].map(([name, one]) => [name, one.inputs]));
-    for (const [name, one] of traffic?.routes ?? []) {
-      if (ofCode.has(name)) continue;
-      for (const [i, origin] of one.origins.entries()) origins.set(`routes.${name}[${i}]`, origin);
-      const [first] = one.origins;
-      if (first !== undefined) provenance.set(`routes.${name}`, placeOf(first));
-    }
-    for (const [name, list] of ofCode) routes.set(name, list);
+    const { upstreams, routes } = resolveTraffic(this.sources, own, this);
+    this.#values.set('upstreams', upstreams);
     this.#values.set('routes', routes);
   }
 
   /** The stricter of `INMESH_MTLS` and `PeerAuthentication`; what nobody said is no wish to be met. */
   #meetPeerMode(own: FileScope): void {
-    const peer = this.#sources.file?.peerMode(own);
+    const peer = this.sources.file?.peerMode(own);
     const mtls = settings.find(({ key }) => key === 'mtls');
     if (peer === undefined || mtls === undefined) return;
     const place = placeOf(peer.origin);
@@ -235,21 +152,26 @@ class Resolver {
     );
   }
 
-  /** What one source says; `undefined` if nothing. */
-  #said(one: Setting, from: 'code' | 'env' | 'file'): Said | undefined {
-    const { key, variable, kind, isGuard } = one;
-    if (from === 'file') return this.#inFile(one);
-    const given: unknown = from === 'code' ? this.#sources.code?.[key] : this.#sources.env[variable];
-    if (given === undefined || (from === 'env' && given === '' && !isGuard)) return undefined;
-    const source = from === 'code' ? 'code' : variable;
-    if (from === 'env' && given === '') {
-      this.#problem(`${variable} is empty; give it a value or unset it`);
-      return { source, value: undefined };
-    }
+  /** What code says; `undefined` if nothing. */
+  #inCode({ key, kind }: Setting): Said | undefined {
+    const given: unknown = this.sources.code?.[key];
+    if (given === undefined) return undefined;
+    return this.#said('code', `option ${key}: ${show(given)}`, () => kind.check(given));
+  }
+
+  /** What the environment says; `undefined` if nothing. */
+  #inEnv({ variable, kind, isGuard }: Setting): Said | undefined {
+    const given = this.sources.env[variable];
+    if (given === undefined || (given === '' && !isGuard)) return undefined;
+    if (given !== '') return this.#said(variable, `${variable}="${given}"`, () => kind.parse(given));
+    this.#problem(`${variable} is empty; give it a value or unset it`);
+    return { source: variable, value: undefined };
+  }
+
+  #said(source: string, shown: string, read: () => unknown): Said {
     try {
-      return { source, value: from === 'code' ? kind.check(given) : kind.parse(String(given)) };
+      return { source, value: read() };
     } catch (error) {
-      const shown = from === 'code' ? `option ${key}: ${show(given)}` : `${variable}="${String(given)}"`;
       this.#problem(`${shown}: ${messageOf(error)}`);
       return { source, value: undefined };
     }
@@ -257,7 +179,7 @@ class Resolver {
 
   /** Plain values are read as text: a number is no duration. */
   #inFile({ key, kind }: Setting): Said | undefined {
-    const { file } = this.#sources;
+    const { file } = this.sources;
     const given = file?.setting(key);
     if (file === undefined || given === undefined) return undefined;
     const source = placeOf(given.origin);
@@ -272,7 +194,9 @@ class Resolver {
   }
 
   #plain(one: Setting): unknown {
-    const said = (['code', 'env', 'file'] as const).flatMap((from) => this.#said(one, from) ?? []);
+    const said = [this.#inCode(one), this.#inEnv(one), this.#inFile(one)].filter(
+      (each) => each !== undefined,
+    );
     const [first, ...others] = said;
     if (first === undefined) {
       this.provenance.set(one.key, 'default');
@@ -285,7 +209,7 @@ class Resolver {
   }
 
   #nameService(): void {
-    const { env, cwd } = this.#sources;
+    const { env, cwd } = this.sources;
     if (this.#values.get('serviceName') === undefined && this.provenance.get('serviceName') === 'default') {
       const fromOtel = env['OTEL_SERVICE_NAME'];
       const name = fromOtel || packageName(cwd);
@@ -330,45 +254,6 @@ class Resolver {
       this.#problem('INMESH_METRICS_ALLOW says who may read metrics; INMESH_METRICS_ADDR does not say where');
     if (this.#values.get('mtls') === 'disable')
       this.#problem('INMESH_METRICS_ALLOW asks for identities, and INMESH_MTLS=disable leaves nobody one');
-  }
-
-  #allow(key: 'allow' | 'metricsAllow', variable: string, own: FileScope): AuthorizationPolicy | undefined {
-    const { code, env, file } = this.#sources;
-    const inCode: unknown = code?.[key];
-    const inEnv = env[variable];
-    const ofFile = file?.setting(key);
-    const inFile = inCode === undefined && inEnv === undefined ? ofFile : undefined;
-    const text = inCode ?? inEnv ?? inFile?.value;
-    const origin = inFile?.origin;
-    // Whoever is named in one place only would be let in by that place alone.
-    const said = [inCode, inEnv, ofFile?.value].filter((one) => one !== undefined);
-    if (said.some((one) => one !== said[0])) {
-      const places = [
-        inCode === undefined ? '' : 'code',
-        inEnv === undefined ? '' : variable,
-        ofFile && placeOf(ofFile.origin),
-      ];
-      this.problems.push(
-        `${places.filter(Boolean).join(' and ')} name different callers for ${key}: name them in one place`,
-      );
-      return undefined;
-    }
-    const from = origin === undefined ? (inCode === undefined ? variable : 'code') : placeOf(origin);
-    this.provenance.set(key, text === undefined ? 'default' : from);
-    if (text === undefined) return undefined;
-    const wrong = (message: string): undefined => {
-      if (origin === undefined) this.problems.push(message);
-      else file?.wrong(origin, message);
-    };
-    if (typeof text !== 'string')
-      return wrong(`${origin === undefined ? 'option ' : ''}${key} is ${show(text)}; it must be text`);
-    try {
-      const source =
-        origin === undefined && inCode !== undefined ? `option ${key}` : (origin?.source ?? variable);
-      return parseAllow(text, own, source, origin);
-    } catch (error) {
-      return wrong(messageOf(error));
-    }
   }
 }
 

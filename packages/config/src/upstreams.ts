@@ -240,17 +240,23 @@ function readIdentities(said: Said, sources: UpstreamSources): Upstream['identit
   return undefined;
 }
 
+/** Those of a `ServiceEntry`, unless code or environment name others. */
+function endpointsOf(said: Said, sources: UpstreamSources): Upstream['endpoints'] | undefined {
+  const { input, variables, file } = said;
+  const isElsewhere = input.endpoints !== undefined || variables.endpoints !== undefined;
+  if (!isElsewhere && file?.endpoints !== undefined) return file.endpoints;
+  const given = givenEndpoints(said, sources);
+  return given && readUpstreamEndpoints(given.value, given.from, sources.problems);
+}
+
 function readUpstream(said: Said, sources: UpstreamSources): Upstream | undefined {
   const { problems } = sources;
   const { name, where, input, variables, file } = said;
   const from = input.endpoints === undefined ? (variables.endpoints ?? where) : where;
-  const isElsewhere = input.endpoints !== undefined || variables.endpoints !== undefined;
-  const ofEntry = isElsewhere ? undefined : file?.endpoints;
   // Hosts of a ServiceEntry have been checked, and may be any DNS names.
   if (file?.endpoints === undefined && attempt(from, problems, () => checkClusterName(name)) === undefined)
     return undefined;
-  const given = ofEntry === undefined ? givenEndpoints(said, sources) : undefined;
-  const endpoints = given === undefined ? ofEntry : readUpstreamEndpoints(given.value, given.from, problems);
+  const endpoints = endpointsOf(said, sources);
   if (endpoints === undefined) return undefined;
   const identities = readIdentities(said, sources);
   if (identities === undefined) return undefined;

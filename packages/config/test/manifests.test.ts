@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { MeshSettings, ResolvedConfig } from '../src/config-sources.js';
 import { readManifests } from '../src/manifests.js';
-import { type MeshSettings, type ResolvedConfig, resolveConfig } from '../src/resolve.js';
+import { resolveConfig } from '../src/resolve.js';
 
 interface Given {
   readonly env?: Readonly<Record<string, string>>;

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { isPlainObject, type ResolvedConfig, type SettingKey, settings } from '@inmesh/config';
+import { isPlainObject, type ResolvedConfig, type Setting, settings } from '@inmesh/config';
 import type { Files, LoadedConfig, WatchedFiles } from '@inmesh/config/manifests';
 import { type Logger, MeshError, type Runtime } from '@inmesh/core';
 import { checkMeshOptions } from './check-options.js';
@@ -53,13 +53,11 @@ export async function loadConfigFiles(options: MeshOptions): Promise<ConfigFiles
 
 /** Settings that a running mesh does not change: sockets, identities and names are made of them. */
 function restartOnly(before: ResolvedConfig, after: ResolvedConfig): readonly string[] {
-  const print = (key: SettingKey, { values }: ResolvedConfig): string =>
-    values[key] === undefined
-      ? ''
-      : (settings.find((one) => one.key === key)?.kind.print as (value: unknown) => string)(values[key]);
-  const changed: string[] = settings
-    .map(({ key }) => key)
-    .filter((key) => print(key, before) !== print(key, after));
+  const print = ({ key, kind }: Setting, { values }: ResolvedConfig): string =>
+    values[key] === undefined ? '' : kind.print(values[key] as never);
+  const changed: string[] = (settings as readonly Setting[])
+    .filter((one) => print(one, before) !== print(one, after))
+    .map(({ key }) => key);
   const allowed = ({ values }: ResolvedConfig): string => JSON.stringify(values.metricsAllow?.rules);
   if (allowed(before) !== allowed(after)) changed.push('metricsAllow');
   return changed;

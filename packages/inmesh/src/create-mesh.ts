@@ -335,6 +335,10 @@ function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Lo
     logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
 }
 
+function workloadOf({ values: { serviceName, namespace, trustDomain, labels } }: ResolvedConfig): Workload {
+  return Object.freeze({ service: serviceName, namespace, trustDomain, labels });
+}
+
 /** Makes a mesh that serves no metrics yet. */
 async function assemble(options: MeshOptions): Promise<InProcessMesh> {
   const {
@@ -350,12 +354,7 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
   const config = checkMeshOptions(options, files?.file);
   const { values } = config;
   const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
-  const workload: Workload = Object.freeze({
-    service: values.serviceName,
-    namespace: values.namespace,
-    trustDomain: values.trustDomain,
-    labels: values.labels,
-  });
+  const workload = workloadOf(config);
   warnAboutRuntime(logger, env, process.execArgv, process.version, runtime.wallMs());
   let source: IdentitySource | undefined;
   let policies: PolicyEngine | undefined;

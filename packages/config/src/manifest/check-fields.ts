@@ -17,7 +17,7 @@ export interface FieldCheck {
 }
 
 /** What a value is, in the words of YAML. */
-export function typeName(value: unknown): string {
+function typeName(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   return typeof value === 'object' ? 'a mapping' : show(value);

@@ -21,7 +21,7 @@ export interface FileRule {
 }
 
 /** A part of a service's endpoints. */
-export interface FileSubset {
+interface FileSubset {
   /** Labels that its endpoints have. */
   readonly labels: Readonly<Record<string, string>>;
   /** Rules, those of the whole included. */

@@ -8,7 +8,7 @@ import { type Cursor, type Manifest, specOf } from './read.js';
 import { accountId, hasLabels, hostMistake, isExported, nameOfHost, type ReaderScope } from './scope.js';
 
 /** Labels of an endpoint. */
-export type Labels = Readonly<Record<string, string>>;
+type Labels = Readonly<Record<string, string>>;
 
 /** A service that a manifest describes. */
 export interface FileService {

@@ -8,7 +8,7 @@ import type { CliOutput, Command } from '../command.js';
 import { UsageError } from '../command.js';
 import { loadConfigFiles } from '../config-reload.js';
 import { lazy } from '../lazy.js';
-import { checkTraffic } from '../traffic.js';
+import { planTraffic } from '../traffic-plan.js';
 
 interface Row {
   readonly setting: string;
@@ -83,7 +83,7 @@ async function resolveAlone(path: string): Promise<ResolvedConfig> {
   const { file } = await loadConfig(path);
   const env = file.setting('serviceName') === undefined ? { INMESH_SERVICE_NAME: 'service' } : {};
   const config = resolveConfig({ env, cwd: process.cwd(), file });
-  checkTraffic(config);
+  planTraffic(config, undefined);
   const { serviceName: service, namespace, trustDomain, labels } = config.values;
   try {
     compilePolicies(config.values.policies, { service, namespace, trustDomain, labels });
@@ -117,6 +117,23 @@ export const checkConfig: Command = async (args, output) => {
   return 1;
 };
 
+function valuesOf(config: ResolvedConfig): ReadonlyMap<string, string> {
+  return new Map(rows(config).map(({ setting, value }) => [setting, value]));
+}
+
+function printDifference(
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+  output: CliOutput,
+): void {
+  for (const name of new Set([...before.keys(), ...after.keys()])) {
+    const [one, other] = [before.get(name), after.get(name)];
+    if (one === other) continue;
+    if (one !== undefined) output.print(`- ${name} ${one}`);
+    if (other !== undefined) output.print(`+ ${name} ${other}`);
+  }
+}
+
 /** `inmesh config diff` */
 export const diffConfig: Command = async (args, output) => {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
@@ -124,15 +141,7 @@ export const diffConfig: Command = async (args, output) => {
   if (before === undefined || after === undefined || positionals.length > 2)
     throw new UsageError('name the old and the new file or directory');
   for (const path of positionals) if (!existsSync(resolve(path))) throw new UsageError(`there is no ${path}`);
-  const [old, next] = [await resolveAlone(before), await resolveAlone(after)].map(
-    (config) => new Map(rows(config).map(({ setting, value }) => [setting, value])),
-  );
-  for (const name of new Set([...(old?.keys() ?? []), ...(next?.keys() ?? [])])) {
-    const [one, other] = [old?.get(name), next?.get(name)];
-    if (one === other) continue;
-    if (one !== undefined) output.print(`- ${name} ${one}`);
-    if (other !== undefined) output.print(`+ ${name} ${other}`);
-  }
+  printDifference(valuesOf(await resolveAlone(before)), valuesOf(await resolveAlone(after)), output);
   return 0;
 };
 
