@@ -31,6 +31,14 @@ export interface FileRoutes {
   readonly origins: readonly Origin[];
 }
 
+/** What a file says that listeners accept. */
+export interface FileMode {
+  /** What they accept. */
+  readonly mode: MtlsMode;
+  /** Where it stands. */
+  readonly origin: Origin;
+}
+
 /** Who we are, to a file: what it selects, and what names are completed with. */
 export interface FileScope extends OwnScope {
   /** Own labels. */
@@ -58,7 +66,7 @@ export interface ConfigFile {
   /** Policies. */
   policies(scope: FileScope): readonly AuthorizationPolicy[];
   /** What listeners accept, by `PeerAuthentication`. */
-  peerMode(scope: FileScope): { readonly mode: MtlsMode; readonly origin: Origin } | undefined;
+  peerMode(scope: FileScope): FileMode | undefined;
   /** Upstreams by name. */
   upstreams(scope: FileScope): ReadonlyMap<string, FileUpstream>;
   /** Rules and routes. @param upstreams - Those of every source. */

@@ -7,6 +7,7 @@ export {
 export type { OwnScope } from './cluster-names.js';
 export type {
   ConfigFile,
+  FileMode,
   FileRoutes,
   FileScope,
   FileTraffic,

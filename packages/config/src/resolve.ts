@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MeshError, type MeshErrorCode, type MtlsMode, type Origin, type RetryOn } from '@inmesh/core';
+import { MeshError, type MeshErrorCode, type MtlsMode, type Origin } from '@inmesh/core';
 import type { FileScope } from './config-file.js';
 import type { ConfigSources, ResolvedConfig } from './config-sources.js';
 import { isServiceVariable } from './kubernetes.js';
