@@ -212,3 +212,14 @@ export async function startDemo(): Promise<Fleet> {
 export async function stopDemo(): Promise<void> {
   await run(process.execPath, [join(demoDir, 'main.js'), '--stop']);
 }
+
+/** Where a service serves its metrics. */
+export async function metricsPort(service: Service): Promise<number> {
+  let port = 0;
+  await until(`metrics of ${service.name}`, 5000, () => {
+    const line = logLines(service.log).find((one) => one['msg'] === 'metrics and probes are served');
+    port = Number(line?.['port'] ?? 0);
+    return port > 0;
+  });
+  return port;
+}

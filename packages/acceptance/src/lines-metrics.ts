@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type Credentials, curl, mint, rawTls } from './clients.js';
 import type { Context, Line } from './context.js';
-import { check, logLines, type Service, until } from './harness.js';
+import { check, metricsPort, type Service, until } from './harness.js';
 import { Ledger, ledgerIdentity, meshClient, settled } from './ledger.js';
 import { systemProgram } from './peers.js';
 
@@ -35,17 +35,6 @@ function sum(samples: readonly Sample[], wanted: Readonly<Record<string, string>
   return samples
     .filter(({ labels }) => Object.entries(wanted).every(([name, value]) => labels[name] === value))
     .reduce((total, { value }) => total + value, 0);
-}
-
-/** Where a service serves its metrics. */
-async function metricsPort(service: Service): Promise<number> {
-  let port = 0;
-  await until(`metrics of ${service.name}`, 5000, () => {
-    const line = logLines(service.log).find((one) => one['msg'] === 'metrics and probes are served');
-    port = Number(line?.['port'] ?? 0);
-    return port > 0;
-  });
-  return port;
 }
 
 /** Reads metrics as anybody may: in plaintext. */

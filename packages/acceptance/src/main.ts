@@ -4,6 +4,7 @@ import { Bench, Skip, stopDemo } from './harness.js';
 import { interop } from './line-interop.js';
 import { bigBodies, streamedBodies } from './lines-bodies.js';
 import { boundedRetries } from './lines-budget.js';
+import { configuration } from './lines-config.js';
 import { spellingsOfAdmin, spoofedIdentity } from './lines-frameworks.js';
 import { queuedCalls, relayedHeaders, travellingDeadline } from './lines-hops.js';
 import {
@@ -71,6 +72,7 @@ const lines: readonly Line[] = [
 /** Lines with their numbers; what is missing is not built yet. */
 const numbered: readonly (readonly [number, Line])[] = [
   ...lines.map((line, index) => [index + 1, line] as const),
+  [27, configuration],
   [28, countsOfOthers],
   [30, scrapes],
 ];
