@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type Credentials, curl, mint, rawTls } from './clients.js';
 import type { Context, Line } from './context.js';
-import { check, metricsPort, type Service, until } from './harness.js';
+import { check, metricsPort, until } from './harness.js';
 import { Ledger, ledgerIdentity, meshClient, settled } from './ledger.js';
 import { systemProgram } from './peers.js';
 
