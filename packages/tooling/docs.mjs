@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { renderSettingsMarkdown } from '@inmesh/config';
 import { manifestSchema, renderManifestsMarkdown } from '@inmesh/config/manifests';
 import { errorSpecs } from '@inmesh/core';
-import { istioBounds, requestLabels } from '@inmesh/telemetry';
+import { accessFields, istioBounds, requestLabels, responseFlag } from '@inmesh/telemetry';
 import { blockProblems } from './docs/blocks.mjs';
 import { linkProblems } from './docs/links.mjs';
 import { markdownFiles } from './docs/markdown.mjs';
@@ -53,6 +53,25 @@ function metricRow({ name, type, labelNames, help }) {
   return `| \`${name}\` | ${type} | ${labels} | ${help} |`;
 }
 
+/** Errors by the flag that a call ends with which has one; server and client may differ. */
+function flagRows() {
+  const codes = new Map();
+  for (const side of ['client', 'server'])
+    for (const code of Object.keys(errorSpecs)) {
+      const flag = responseFlag(side, { error: { code } });
+      if (flag === '-') continue;
+      const known = codes.get(flag) ?? new Set();
+      codes.set(flag, known.add(code));
+    }
+  return [...codes]
+    .toSorted(([one], [other]) => (one < other ? -1 : 1))
+    .map(([flag, found]) => `| \`${flag}\` | ${[...found].map((code) => `\`${code}\``).join(', ')} |`)
+    .join('\n');
+}
+
+/** Names in a line of the access log. */
+const accessNames = Object.keys(accessFields({ startedMs: 0, durationMs: 0, flag: '-' }));
+
 const header = '<!-- Made of the code by `npm run docs`; do not edit. -->\n\n';
 
 const pages = {
@@ -65,6 +84,7 @@ const pages = {
         `| <a id="${code.toLowerCase()}"></a>\`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
     )
     .join('\n')}\n`,
+  'docs/reference/access-log.md': `# Access log\n\n${header}A line of \`INMESH_ACCESS_LOG\` has these fields, those that say nothing left out:\n${accessNames.map((name) => `\`${name}\``).join(', ')}.\n\nThe names up to \`route_name\` are those of Istio's JSON log. \`response_code_details\` of a denial is\n\`rbac_access_denied_matched_policy[…]\`; of any other failure it is the code of the error.\n\n\`response_flags\` are those of Envoy; \`-\` where a call ended as calls do, a denial by policy included:\n\n| Flag | Ended with |\n|---|---|\n${flagRows()}\n`,
   'docs/reference/manifests.md': `# Manifests\n\n${header}Documents of a [configuration file](../how-to/configure.md). Object metadata and \`status\` are accepted as Kubernetes writes\nthem. A field that is not in these tables is an error that names the nearest one that is.\n\n${renderManifestsMarkdown()}`,
   'docs/reference/inmesh.schema.json': `${JSON.stringify(manifestSchema(), undefined, 1)}\n`,
   'docs/reference/metrics.md': `# Metrics\n\n${header}\`/metrics\` of \`INMESH_METRICS_ADDR\`, \`mesh.metricsText()\` and \`mesh.registerWith(registry)\` show these. \`/metrics\` and\n\`metricsText\` add the figures of Node and the process that prom-client collects (\`nodejs_*\`, \`process_*\`).\n\n| Name | Type | Labels | What it counts |\n|---|---|---|---|\n${(await metricFamilies()).map(metricRow).join('\n')}\n\nLabels of Istio, all of them on both sides: ${requestLabels.map((label) => `\`${label}\``).join(', ')}.\n\nLabels come from what TLS proved and from what is configured, never from a host, a path or a method. What is not known\nis \`unknown\`: today the workload of the other side, and clusters. \`response_flags\` are those of Envoy. Where no reply\ncame, \`response_code\` is the status that a proxy would have answered; 0 where the caller left.\n\nBounds of durations, in milliseconds: ${istioBounds.join(', ')}.\n\nA family holds up to 2,000 series; what comes after counts under \`__overflow__\`, and in\n\`inmesh_series_dropped_total\`. A series that nothing was counted in for ten minutes is let go.\n`,

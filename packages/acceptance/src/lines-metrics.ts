@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type Credentials, curl, mint, rawTls } from './clients.js';
 import type { Context, Line } from './context.js';
-import { check, metricsPort, until } from './harness.js';
+import { check, logLines, metricsPort, until } from './harness.js';
 import { Ledger, ledgerIdentity, meshClient, settled } from './ledger.js';
 import { systemProgram } from './peers.js';
 
@@ -80,6 +80,7 @@ async function destinationCounts(context: Context): Promise<string> {
   const env = {
     INMESH_DEV_CA_DIR: fleet.caDir,
     INMESH_METRICS_ADDR: '127.0.0.1:0',
+    INMESH_ACCESS_LOG: 'errors',
     LEDGER: bench.path('counted.txt'),
   };
   const { service } = await bench.running('counted', env, script);
@@ -102,6 +103,11 @@ async function destinationCounts(context: Context): Promise<string> {
   await leaveEarly(service.port, web);
   await until('an abort is counted', 5000, async () => sum(await read(port), { response_flags: 'DC' }) === 1);
   check(sum(await read(port), { response_flags: 'DC', response_code: '0' }) === 1, 'an abort has a code');
+  const logged = logLines(service.log).filter(({ msg }) => msg === 'access');
+  check(
+    logged.length === 1 && logged[0]?.['response_flags'] === 'DC' && logged[0]['response_code'] === 0,
+    `the access log says ${JSON.stringify(logged)}`,
+  );
   return `${ours} by curl, 10,000 random requests in the same ${after.length} series`;
 }
 
@@ -122,7 +128,7 @@ async function sourceCounts(context: Context): Promise<string> {
 
 export const countsOfOthers: Line = {
   title:
-    'istio_requests_total is what curl and a foreign upstream count; random hosts, paths and methods add no series; an abort is DC with code 0',
+    'istio_requests_total is what curl and a foreign upstream count; random hosts, paths and methods add no series; an abort is DC with code 0, in the access log, too',
   run: async (context) => `${await destinationCounts(context)}; ${await sourceCounts(context)}`,
 };
 

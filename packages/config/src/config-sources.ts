@@ -19,6 +19,8 @@ export type MeshSettings = {
   readonly routes?: Readonly<Record<string, readonly RouteInput[]>> | undefined;
   /** Like `INMESH_ALLOW`. */
   readonly allow?: string | undefined;
+  /** Like `INMESH_EXPLAIN_ALLOW`. */
+  readonly explainAllow?: string | undefined;
   /** Like `INMESH_METRICS_ALLOW`. */
   readonly metricsAllow?: string | undefined;
 };

@@ -206,3 +206,22 @@ export const addressKind: Kind<ListenAddress> = {
   check: (value) => (typeof value === 'string' ? parseAddress(value) : fail('must be a string')),
   print: printAddress,
 };
+
+/** What of calls is logged: nothing, everything, what failed, or that and a share of the rest. */
+export type AccessLog = 'all' | 'errors' | 'off' | number;
+
+const accessLogWords: ReadonlySet<string> = new Set(['off', 'errors', 'all']);
+
+function checkAccessLog(value: unknown): AccessLog {
+  if (typeof value === 'string' && accessLogWords.has(value)) return value as AccessLog;
+  if (typeof value === 'number' && value > 0 && value < 1) return value;
+  return fail('must be off, errors, all, or a share of the calls between 0 and 1, such as 0.01');
+}
+
+/** `off`, `errors`, `all`, or a share. */
+export const accessLogKind: Kind<AccessLog> = {
+  name: '`off`, `errors`, `all`, share such as `0.01`',
+  parse: (text) => checkAccessLog(/^0?\.\d{1,6}$/.test(text) ? Number(text) : text),
+  check: checkAccessLog,
+  print: String,
+};

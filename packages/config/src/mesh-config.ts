@@ -1,5 +1,5 @@
 import type { AuthorizationPolicy, BalancerName, MtlsMode, RetryOn } from '@inmesh/core';
-import type { ListenAddress } from './kinds.js';
+import type { AccessLog, ListenAddress } from './kinds.js';
 import type { RouteInput } from './route-input.js';
 import type { Upstream } from './upstream.js';
 
@@ -100,6 +100,10 @@ export interface MeshConfig {
   readonly metricsAddr: ListenAddress | undefined;
   /** Who may read metrics; anybody if `undefined`. */
   readonly metricsAllow: AuthorizationPolicy | undefined;
+  /** Who may ask for explanations; nobody if `undefined`. */
+  readonly explainAllow: AuthorizationPolicy | undefined;
+  /** What of calls is logged. */
+  readonly accessLog: AccessLog;
   /** What is logged. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'off';
 }

@@ -28,6 +28,11 @@ export const specialVariables: readonly SpecialVariable[] = Object.freeze([
     text: 'Callers that are allowed: one more ALLOW policy.',
   },
   {
+    variable: 'INMESH_EXPLAIN_ALLOW',
+    kind: 'as `INMESH_ALLOW`',
+    text: 'Who gets an answer to the header `x-inmesh-explain`: what was decided about the call, and by which rule. Without it nobody.',
+  },
+  {
     variable: 'INMESH_METRICS_ALLOW',
     kind: 'as `INMESH_ALLOW`',
     text: 'Who may read `/metrics`: mTLS, and one of these identities. Without it anybody may. Probes answer everybody.',

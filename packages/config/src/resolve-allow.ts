@@ -29,7 +29,7 @@ interface Said {
  * by that one.
  */
 export function resolveAllow(
-  key: 'allow' | 'metricsAllow',
+  key: 'allow' | 'explainAllow' | 'metricsAllow',
   variable: string,
   own: FileScope,
   { sources, problems, provenance }: AllowSink,

@@ -47,7 +47,11 @@ function stricterOf(setting: Setting, first: Said, other: Said): Said {
 }
 
 /** Variables that name who may call; they are no plain values. */
-const allowVariables: ReadonlySet<string> = new Set(['INMESH_ALLOW', 'INMESH_METRICS_ALLOW']);
+const allowVariables: ReadonlySet<string> = new Set([
+  'INMESH_ALLOW',
+  'INMESH_EXPLAIN_ALLOW',
+  'INMESH_METRICS_ALLOW',
+]);
 
 class Resolver {
   readonly problems: string[] = [];
@@ -84,10 +88,12 @@ class Resolver {
       labels: (this.#values.get('labels') ?? {}) as FileScope['labels'],
     };
     this.#values.set('allow', resolveAllow('allow', 'INMESH_ALLOW', own, this));
+    this.#values.set('explainAllow', resolveAllow('explainAllow', 'INMESH_EXPLAIN_ALLOW', own, this));
     this.#values.set('metricsAllow', resolveAllow('metricsAllow', 'INMESH_METRICS_ALLOW', own, this));
     this.#values.set('policies', Object.freeze(this.sources.file?.policies(own) ?? []));
     this.#meetPeerMode(own);
     this.#checkMetrics();
+    if (this.problems.length === 0) this.#checkLogs();
     this.#resolveTraffic(own);
     // Every key of the table and the five others were set above, each checked by its kind.
     return Object.freeze(Object.fromEntries(this.#values)) as unknown as MeshConfig;
@@ -114,7 +120,14 @@ class Resolver {
       this.#code = 'INMESH_ERR_CONFIG_UNKNOWN';
       this.#problem(`there is no variable ${name}${this.#hintFor(name)}`);
     }
-    const keys = [...settings.map((one) => one.key), 'upstreams', 'routes', 'allow', 'metricsAllow'];
+    const keys = [
+      ...settings.map((one) => one.key),
+      'upstreams',
+      'routes',
+      'allow',
+      'explainAllow',
+      'metricsAllow',
+    ];
     const { code = {}, otherOptions = [] } = this.sources;
     for (const key of Object.keys(code)) {
       if (keys.includes(key)) continue;
@@ -245,6 +258,13 @@ class Resolver {
       this.#problem(`INMESH_IDENTITY=files needs ${variables}`);
     else if (identity === 'dev' && given.length > 0)
       this.#problem(`INMESH_IDENTITY=dev does not read ${variables}; unset them or INMESH_IDENTITY`);
+  }
+
+  /** What is asked for and then dropped for its level would be a log that somebody misses when it is needed. */
+  #checkLogs(): void {
+    const level = String(this.#values.get('logLevel'));
+    if (this.#values.get('accessLog') === 'off' || ['debug', 'info'].includes(level)) return;
+    this.#problem(`INMESH_ACCESS_LOG logs calls at level info, and INMESH_LOG_LEVEL is ${level}`);
   }
 
   /** A guard of a listener that is not there guards nothing. */

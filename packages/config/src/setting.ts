@@ -4,7 +4,7 @@ import type { MeshConfig } from './mesh-config.js';
 /** Keys of {@link MeshConfig} that one variable sets. */
 export type SettingKey = Exclude<
   keyof MeshConfig,
-  'upstreams' | 'routes' | 'allow' | 'metricsAllow' | 'policies'
+  'upstreams' | 'routes' | 'allow' | 'explainAllow' | 'metricsAllow' | 'policies'
 >;
 
 /** One setting. */

@@ -1,4 +1,5 @@
 import {
+  accessLogKind,
   addressKind,
   choice,
   dnsLabel,
@@ -200,6 +201,13 @@ export const settings = Object.freeze([
     undefined,
     'Where `/metrics`, `/livez` and `/readyz` are served, apart from the application.',
     { fallbackText: 'nowhere' },
+  ),
+  setting(
+    'accessLog',
+    'ACCESS_LOG',
+    accessLogKind,
+    'off',
+    'What of calls is logged, on both sides: nothing; what failed; everything; or what failed and a share of the rest.',
   ),
   setting(
     'logLevel',

@@ -114,4 +114,8 @@ export interface CallEnd {
   readonly requestBytes: number;
   /** Bytes of the reply, counted like {@link CallEnd.requestBytes}. */
   readonly responseBytes: number;
+  /** `host:port` of the last attempt's endpoint; `undefined` on the server, and where none was picked. */
+  readonly endpoint?: string | undefined;
+  /** Attempts that were made; `undefined` on the server. */
+  readonly attempts?: number | undefined;
 }

@@ -1,3 +1,4 @@
+import { type ContextKey, contextKey } from './call.js';
 import type { FlatHeaders } from './headers.js';
 
 /**
@@ -15,6 +16,11 @@ const spoofable: ReadonlySet<string> = new Set([
 ]);
 /** Our own headers come from nobody else. */
 const ownPrefix = 'x-inmesh-';
+
+/** Header by which a caller asks what was decided about its call, and in which it is told. */
+export const explainHeader = 'x-inmesh-explain';
+/** Set on a call whose caller asked. */
+export const askedWhy: ContextKey<true> = contextKey('inmesh.asked-why');
 
 /** Why a request is refused as ambiguous. */
 export interface Fault {
@@ -38,6 +44,8 @@ function isSpoofable(lower: string): boolean {
 export interface CleanHost {
   /** The one `Host`, if there is one. */
   readonly host: string | undefined;
+  /** Whether the caller asks what is decided about its call: {@link explainHeader} was there, and is not any more. */
+  readonly asksWhy?: boolean;
 }
 
 /** The name in lower case if it may be one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
@@ -88,6 +96,7 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
   const { raw } = headers;
   let host: string | undefined;
   let hasAuthorization = false;
+  let asksWhy = false;
   let forged: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const lower = interesting(raw[i] ?? '');
@@ -98,8 +107,11 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
     } else if (lower === 'authorization') {
       if (hasAuthorization) return { fault: 'more than one Authorization' };
       hasAuthorization = true;
-    } else if (isSpoofable(lower)) (forged ??= []).push(lower);
+    } else if (isSpoofable(lower)) {
+      asksWhy ||= lower === explainHeader;
+      (forged ??= []).push(lower);
+    }
   }
   for (const name of forged ?? []) headers.delete(name);
-  return { host };
+  return asksWhy ? { host, asksWhy } : { host };
 }

@@ -24,7 +24,14 @@ export {
   type RetryHint,
 } from './errors.js';
 export { FlatHeaders, type Headers } from './headers.js';
-export { type CleanHost, cleanAuthority, cleanHeaders, type Fault } from './hygiene.js';
+export {
+  askedWhy,
+  type CleanHost,
+  cleanAuthority,
+  cleanHeaders,
+  explainHeader,
+  type Fault,
+} from './hygiene.js';
 export type { Halt, Layer, LocalAnswer, LocalReply, Phases, Rejection, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';

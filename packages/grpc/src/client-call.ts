@@ -39,6 +39,8 @@ export interface Sent {
   readonly responseMessages: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** Where it went. */
+  readonly endpoint: { readonly key: string } | undefined;
 }
 
 const nothingSent: Sent = Object.freeze({
@@ -46,6 +48,7 @@ const nothingSent: Sent = Object.freeze({
   responseMessages: 0,
   requestBytes: 0,
   responseBytes: 0,
+  endpoint: undefined,
 });
 
 /** The layers' view of one outbound RPC. Made only where a cluster has layers. */
@@ -54,6 +57,8 @@ export class ClientCall implements PlanRun, MessageCounts {
   hasEnded = false;
   /** What crossed the wire; of several attempts, for the last one. */
   sent: Sent = nothingSent;
+  /** Attempts that were sent. */
+  attempts = 0;
   readonly #parts: ClientCallParts;
   readonly #call: CallState;
   #pass: (metadata: Metadata) => void = () => {};
@@ -169,6 +174,8 @@ export class ClientCall implements PlanRun, MessageCounts {
       isLocalReply,
       requestBytes: this.sent.requestBytes,
       responseBytes: this.sent.responseBytes,
+      endpoint: this.sent.endpoint?.key,
+      attempts: this.attempts,
     };
     this.#parts.plan.end(this, this.#call, end);
     this.#parts.origin?.trace?.end(this.#call, end);

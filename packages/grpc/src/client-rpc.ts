@@ -201,6 +201,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     const { call } = this.#parts;
     if (call === undefined) return false;
     call.sent = sent;
+    call.attempts++;
     return true;
   }
 

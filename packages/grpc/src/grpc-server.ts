@@ -7,10 +7,12 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 import {
+  askedWhy,
   type Call,
   type CallContext,
   type CallEnd,
   CallState,
+  type CleanHost,
   type ConnectionFacts,
   cleanAuthority,
   cleanHeaders,
@@ -183,7 +185,7 @@ class Attachment implements AttachedGrpcServer {
     if ('fault' in clean || !isPost) {
       const fault = 'fault' in clean ? clean.fault : 'a method other than POST';
       this.#refuse(stream, connection, fault, isPost ? 400 : 405);
-    } else this.#begin(stream, headers, flags, rawHeaders, view, connection, clean.host);
+    } else this.#begin(stream, headers, flags, rawHeaders, view, connection, clean);
   }
 
   #tellRefused(connection: ConnectionFacts, httpStatus: number, fault?: string): void {
@@ -209,7 +211,7 @@ class Attachment implements AttachedGrpcServer {
     rawHeaders: string[],
     view: StreamHeaders,
     connection: ConnectionFacts,
-    host: string | undefined,
+    { host, asksWhy }: CleanHost,
   ): void {
     const { stack, live, logger, runtime } = this.#options;
     const target = { side: 'server', port: connection.localPort } as const;
@@ -231,6 +233,7 @@ class Attachment implements AttachedGrpcServer {
       startedMs: runtime.now(),
       onCancel: (reason: MeshError) => serverCall.abort(reason),
     });
+    if (asksWhy === true) call.set(askedWhy, true);
     const timeoutMs = parseTimeout(headers['grpc-timeout']);
     if (timeoutMs !== undefined) call.tightenDeadline(runtime.now() + timeoutMs);
     const serverCall: ServerCall = new ServerCall({

@@ -281,6 +281,8 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       isLocalReply,
       requestBytes: this.#attempt?.requestBytes ?? 0,
       responseBytes: this.#attempt?.responseBytes ?? 0,
+      endpoint: this.#attempt?.endpoint.key,
+      attempts: this.#attempt?.number ?? 0,
     };
     plan.end(this, this.#call, end);
     trace?.end(this.#call, end);

@@ -58,7 +58,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   responseBytes = 0;
   readonly #owner: AttemptOwner;
   readonly #pool: ConnectionPool;
-  readonly #number: number;
+  /** Which attempt of the call it is, the first being 1. */
+  readonly number: number;
   #reader: BodyReader | undefined;
   #abort: ((reason?: Error) => void) | undefined;
   #reason: MeshError | undefined;
@@ -73,11 +74,11 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     this.#owner = owner;
     this.#pool = pool;
     this.endpoint = pool.endpoint;
-    this.#number = number;
+    this.number = number;
   }
 
   prepare(): Dispatcher.DispatchOptions {
-    const { options, reader } = this.#owner.prepare(this.#number, this.trace);
+    const { options, reader } = this.#owner.prepare(this.number, this.trace);
     this.#reader = reader;
     return options;
   }

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
+  askedWhy,
   CallState,
   type ConnectionFacts,
   cleanAuthority,
@@ -27,6 +28,7 @@ type Emit = (event: string, ...args: unknown[]) => boolean;
 
 /** A request whose target and headers are clean. */
 interface CleanRequest extends CleanTarget {
+  readonly asksWhy?: boolean | undefined;
   readonly headers: RequestHeaders;
 }
 
@@ -216,7 +218,7 @@ export class RequestGate {
     if (clean !== request.url) request.url = clean;
     headers.target = clean;
     // Not a spread: Node 20 takes microseconds for one.
-    return { target: clean, path, authority: host, headers };
+    return { target: clean, path, authority: host, headers, asksWhy: checked.asksWhy };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
@@ -274,6 +276,7 @@ export class RequestGate {
       startedMs: runtime.now(),
       onCancel: (reason: MeshError) => serverCall.abort(reason),
     });
+    if (clean.asksWhy === true) call.set(askedWhy, true);
     const proceed = (): void => {
       if (response !== undefined) {
         keepContext(request, context, call);

@@ -58,8 +58,9 @@ function restartOnly(before: ResolvedConfig, after: ResolvedConfig): readonly st
   const changed: string[] = (settings as readonly Setting[])
     .filter((one) => print(one, before) !== print(one, after))
     .map(({ key }) => key);
-  const allowed = ({ values }: ResolvedConfig): string => JSON.stringify(values.metricsAllow?.rules);
-  if (allowed(before) !== allowed(after)) changed.push('metricsAllow');
+  for (const key of ['explainAllow', 'metricsAllow'] as const)
+    if (JSON.stringify(before.values[key]?.rules) !== JSON.stringify(after.values[key]?.rules))
+      changed.push(key);
   return changed;
 }
 

@@ -19,7 +19,7 @@ import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
 import { Clusters, Router } from '@inmesh/resilience';
-import { type ExpositionFormat, TracedContext, tracing } from '@inmesh/telemetry';
+import { CallRecords, type ExpositionFormat, TracedContext, tracing } from '@inmesh/telemetry';
 import { checkMeshOptions } from './check-options.js';
 import { type ConfigFiles, type Configured, loadConfigFiles, watchConfig } from './config-reload.js';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
@@ -65,6 +65,7 @@ class InProcessMesh implements Mesh {
   readonly #letGo: () => void;
   readonly #metrics: MeshMetrics;
   readonly #metricsListener: MetricsListener | undefined;
+  readonly #records: CallRecords;
   readonly #onSnapshot = new Set<() => void>();
   #configured: Configured;
   #watch: WatchedFiles<Configured> | undefined;
@@ -95,6 +96,8 @@ class InProcessMesh implements Mesh {
         this.#grpc?.forEachCall(visit);
       },
     });
+    const { accessLog, explainAllow } = config.values;
+    this.#records = new CallRecords({ accessLog, logger, runtime }, explainAllow !== undefined);
     this.#dialer = createDialer({
       source,
       runtime,
@@ -103,8 +106,9 @@ class InProcessMesh implements Mesh {
       handshakeTimeoutMs: config.values.connectTimeout,
     });
     this.#outbound = new StackHolder(
-      createStack(insertLayers([this.#metrics.layer], layers.outbound ?? []), (role, phase, error) =>
-        logger.error({ role, phase, error }, 'a layer threw'),
+      createStack(
+        insertLayers([this.#metrics.layer, this.#records.layer], layers.outbound ?? []),
+        (role, phase, error) => logger.error({ role, phase, error }, 'a layer threw'),
       ),
     );
     if (config.values.metricsAddr !== undefined) {
@@ -150,6 +154,7 @@ class InProcessMesh implements Mesh {
         config: this.config.values,
         layers: layers.inbound ?? [],
         metrics: this.#metrics,
+        records: this.#records,
         context: this.#context,
       },
       app,
@@ -185,6 +190,15 @@ class InProcessMesh implements Mesh {
 
   stats(): MeshStats {
     return reportStats(this.#clusters, this.#http?.stats.passedThrough ?? 0);
+  }
+
+  on(event: 'decision', listener: Parameters<Mesh['on']>[1]): () => void {
+    if (event !== 'decision')
+      throw new MeshError(
+        'INMESH_ERR_CONFIG_INVALID',
+        `a mesh has no event ${JSON.stringify(event)}; there is "decision"`,
+      );
+    return this.#records.listen(listener);
   }
 
   readiness(): Readiness {

@@ -6,9 +6,9 @@ import { serverTrace } from '@inmesh/telemetry';
  * The layers of inbound calls, outermost first; `inbound` of the user's come where their constraints allow. Every
  * layer says why it stands where it stands, and a test holds the order to that.
  *
- * @param metrics - Counts calls.
+ * @param seen - See every call, refused or not: count and record.
  * @param authorize - Decides who may call.
  */
-export function inboundLayers(metrics: Layer, authorize: Layer, runtime: Runtime): readonly Layer[] {
-  return [serverTrace(), metrics, authorize, retryGuard(), deadline(runtime)];
+export function inboundLayers(seen: readonly Layer[], authorize: Layer, runtime: Runtime): readonly Layer[] {
+  return [serverTrace(), ...seen, authorize, retryGuard(), deadline(runtime)];
 }

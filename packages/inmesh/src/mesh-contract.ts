@@ -7,7 +7,7 @@ import type { GrpcChannelOptions } from '@inmesh/grpc';
 import type { HttpClient } from '@inmesh/http/client';
 import type { IdentitySnapshot, StaticIdentity } from '@inmesh/identity';
 import type { BalancerFactory } from '@inmesh/resilience';
-import type { ExpositionFormat, PromRegistry } from '@inmesh/telemetry';
+import type { CallRecord, ExpositionFormat, PromRegistry } from '@inmesh/telemetry';
 import type { Readiness } from './readiness.js';
 import type { CallDeadline, MeshStats } from './stats.js';
 
@@ -103,6 +103,14 @@ export interface Mesh {
   deadline(): CallDeadline | undefined;
   /** Counts of the clusters that were called, as they are now. */
   stats(): MeshStats;
+  /**
+   * Calls `listener` with the record of each call, inbound and outbound, when it has ended: what became of it, and what
+   * was decided about it. Costs nothing while nobody listens.
+   *
+   * @returns How to stop.
+   * @throws MeshError `INMESH_ERR_CONFIG_INVALID` for any other event.
+   */
+  on(event: 'decision', listener: (record: CallRecord) => void): () => void;
   /** Whether calls should be sent here, and why not. `/readyz` of `INMESH_METRICS_ADDR` shows the same. */
   readiness(): Readiness;
   /** Every metric, as `/metrics` of `INMESH_METRICS_ADDR` shows them. @param format - Text format of Prometheus if left out. */

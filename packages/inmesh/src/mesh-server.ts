@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Server as GrpcServer } from '@grpc/grpc-js';
-import { authorize, normalizeTarget, type PolicySet } from '@inmesh/authz';
+import { authorize, compilePolicies, normalizeTarget, type PolicySet } from '@inmesh/authz';
 import { type MeshConfig, value } from '@inmesh/config';
 import {
   type Call,
@@ -14,10 +14,12 @@ import {
   MeshError,
   type Runtime,
   StackHolder,
+  type Workload,
 } from '@inmesh/core';
 import type { AttachedGrpcServer } from '@inmesh/grpc';
 import { createHttpListener, type HttpApplication, type HttpListener, toHttpServer } from '@inmesh/http';
 import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
+import { type CallRecords, explain } from '@inmesh/telemetry';
 import { checkServeOptions } from './check-options.js';
 import { inboundLayers } from './default-stacks.js';
 import { lazy } from './lazy.js';
@@ -37,6 +39,10 @@ export interface ServerParts {
   readonly layers: readonly Layer[];
   /** Counts. */
   readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision' | 'onRefused'>;
+  /** Records calls. */
+  readonly records: CallRecords;
+  /** Who we are. */
+  readonly workload: Workload;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
   /** Time. */
@@ -65,6 +71,13 @@ function checkAddress(port: unknown, host: unknown): void {
     throw new MeshError('INMESH_ERR_CONFIG_INVALID', `cannot listen: ${problems.join('; ')}`);
 }
 
+/** Explains decisions to those who may ask; nothing where nobody may. */
+function explanations({ explainAllow }: MeshConfig, workload: Workload): readonly Layer[] {
+  if (explainAllow === undefined) return [];
+  const set = compilePolicies([explainAllow], workload);
+  return [explain((call) => set.decide(call.facts, call.headers).isAllowed)];
+}
+
 /** One port: an application, perhaps a gRPC server, and the mesh before both. */
 export class Server implements MeshServer {
   readonly #parts: ServerParts;
@@ -82,7 +95,7 @@ export class Server implements MeshServer {
   #closing: Promise<void> | undefined;
 
   constructor(parts: ServerParts, app: unknown, options: ServeOptions, onClosed: (server: Server) => void) {
-    const { config, source, policies, layers, metrics, context, runtime, logger } = parts;
+    const { config, source, policies, metrics, context, runtime, logger } = parts;
     checkServeOptions(options);
     this.#parts = parts;
     this.#onClosed = onClosed;
@@ -99,12 +112,7 @@ export class Server implements MeshServer {
     this.#stopIdentity = source.subscribe((state) => {
       if (state.kind === 'ready') this.#onIdentity(state.value.trustEpoch);
     });
-    const own = authorize({ policies: () => this.#set, logger, onDecision: metrics.onDecision });
-    this.#stack = new StackHolder(
-      createStack(insertLayers(inboundLayers(metrics.layer, own, runtime), layers), (role, phase, error) =>
-        logger.error({ role, phase, error }, 'a layer threw'),
-      ),
-    );
+    this.#stack = new StackHolder(this.#layers());
     this.#tls =
       config.mtls === 'disable'
         ? undefined
@@ -135,6 +143,22 @@ export class Server implements MeshServer {
       runtime,
       logger,
     });
+  }
+
+  #layers(): ReturnType<typeof createStack> {
+    const { config, layers, metrics, records, workload, runtime, logger } = this.#parts;
+    const own = authorize({
+      policies: () => this.#set,
+      logger,
+      onDecision(call, decision) {
+        metrics.onDecision(call, decision);
+        records.onDecision(call, decision);
+      },
+    });
+    const seen = [metrics.layer, records.layer, ...explanations(config, workload)];
+    return createStack(insertLayers(inboundLayers(seen, own, runtime), layers), (role, phase, error) =>
+      logger.error({ role, phase, error }, 'a layer threw'),
+    );
   }
 
   get http(): HttpApplication['server'] {

@@ -1,5 +1,5 @@
 import { type Call, type CallEnd, grpcStatusNumber, httpStatusOf, type Workload } from '@inmesh/core';
-import { responseFlag } from './response-flags.js';
+import { type ResponseFlag, responseFlag } from './response-flags.js';
 
 /** Labels that tell who called whom; those of the message counters. */
 export const edgeLabels = [
@@ -105,7 +105,7 @@ export interface Outcome {
   readonly code: number;
   /** Empty for what is no gRPC. */
   readonly grpcStatus: string;
-  readonly flag: string;
+  readonly flag: ResponseFlag;
   readonly isMutual: boolean;
 }
 

@@ -12,6 +12,7 @@ import type { Locate, Path } from './locate.js';
 export const meshFields: readonly string[] = Object.freeze([
   ...settings.map(({ key }) => key).filter((key) => key !== 'configFile'),
   'allow',
+  'explainAllow',
   'metricsAllow',
   'upstreams',
 ]);

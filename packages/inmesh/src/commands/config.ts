@@ -55,7 +55,7 @@ function rows({ values, provenance }: ResolvedConfig): readonly Row[] {
       from: `${source}:${line}:${column}`,
     }),
   );
-  const allow = (['allow', 'metricsAllow'] as const).map(
+  const allow = (['allow', 'explainAllow', 'metricsAllow'] as const).map(
     (key): Row => ({ setting: key, value: callersOf(values[key]), from: from(key) }),
   );
   return [...plain, ...allow, ...clusters, ...routes, ...policies];
