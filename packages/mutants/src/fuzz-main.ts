@@ -45,7 +45,9 @@ function runOne(name: string): number {
   if (one === undefined)
     throw new Error(`no parser is called '${name}': ${targets.map((known) => known.name).join(', ')}`);
   const { inputs, failure } = runTarget(one, seconds, seed);
-  print(`${name}: ${inputs} inputs, ${failure === undefined ? 'kept' : `BROKEN (seed ${seed}) by ${failure}`}`);
+  print(
+    `${name}: ${inputs} inputs, ${failure === undefined ? 'kept' : `BROKEN (seed ${seed}) by ${failure}`}`,
+  );
   return failure === undefined ? 0 : 1;
 }
 

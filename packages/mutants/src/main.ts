@@ -27,7 +27,11 @@ function run(workshop: Workshop): string[] {
     const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
     if (found.kind !== 'failed') survivors.push(mutant.name);
     const by =
-      found.kind === 'failed' ? found.test : found.kind === 'passed' ? 'SURVIVED' : `NO VERDICT: ${found.why}`;
+      found.kind === 'failed'
+        ? found.test
+        : found.kind === 'passed'
+          ? 'SURVIVED'
+          : `NO VERDICT: ${found.why}`;
     print(`| ${mutant.name} | ${by} | ${seconds} |`);
   }
   return survivors;

@@ -31,9 +31,7 @@ export function mutate(source: string, { name, file, find, replace, also }: Muta
   return edits.reduce((text, edit) => {
     const parts = text.split(edit.find);
     if (parts.length !== 2)
-      throw new Error(
-        `the mutant '${name}' has drifted: its text is ${parts.length - 1} times in ${file}`,
-      );
+      throw new Error(`the mutant '${name}' has drifted: its text is ${parts.length - 1} times in ${file}`);
     return parts.join(edit.replace);
   }, source);
 }

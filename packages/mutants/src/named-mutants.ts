@@ -163,8 +163,9 @@ const wire: readonly Mutant[] = [
     name: 'a connection of an older trust epoch is served',
     package: 'http',
     file: 'src/request-gate.ts',
-    find: "    if (this.#options.tls?.isStale(facts) === true) {\n      this.#tellRefused(protocol, facts, 503);",
-    replace: "    if (this.#options.tls?.isStale(facts) === false && facts.localPort === -1) {\n      this.#tellRefused(protocol, facts, 503);",
+    find: '    if (this.#options.tls?.isStale(facts) === true) {\n      this.#tellRefused(protocol, facts, 503);',
+    replace:
+      '    if (this.#options.tls?.isStale(facts) === false && facts.localPort === -1) {\n      this.#tellRefused(protocol, facts, 503);',
     tests: ['http/test/server.integration.test.ts'],
   },
   {

@@ -9,7 +9,25 @@ import { soup, spoiled } from './texts.js';
 
 const own = { namespace: 'default', trustDomain: 'dev.local' };
 const origin = { source: 'fuzz', line: 1, column: 1 };
-const yaml = ['\n', '  ', ': ', '- ', '{', '}', '[', ']', '"', '&a ', '*a', '!!int ', '|', '---\n', '\t', '\0', '0x1'];
+const yaml = [
+  '\n',
+  '  ',
+  ': ',
+  '- ',
+  '{',
+  '}',
+  '[',
+  ']',
+  '"',
+  '&a ',
+  '*a',
+  '!!int ',
+  '|',
+  '---\n',
+  '\t',
+  '\0',
+  '0x1',
+];
 const policy = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: deny}
@@ -31,7 +49,22 @@ spec:
     retries: {attempts: 2, perTryTimeout: 1s, retryOn: "5xx,reset"}
     route: [{destination: {host: orders}}]
 `;
-const endpoints = ['10.0.0.1', ':', '80', ',', '[::1]', 'dns:', 'srv:', 'a.b', '99999', '@', '/', '*', ' ', 'http://'];
+const endpoints = [
+  '10.0.0.1',
+  ':',
+  '80',
+  ',',
+  '[::1]',
+  'dns:',
+  'srv:',
+  'a.b',
+  '99999',
+  '@',
+  '/',
+  '*',
+  ' ',
+  'http://',
+];
 const durations = ['1', '0', '250', 'ms', 's', 'm', 'h', '-', '.', 'e9', ' ', '1e999', 'Infinity'];
 const variable = fc.constantFrom(
   'INMESH_DRAIN_DELAY',
@@ -52,7 +85,10 @@ function checkSettings(lines: readonly (readonly [string, string])[]): void {
   const found = refusable(() => resolveConfig({ env: Object.fromEntries(lines), cwd: '/' }));
   if (found === undefined) return;
   for (const [name, value] of Object.entries(found.values))
-    promise(typeof value !== 'number' || (Number.isFinite(value) && value >= 0), `${name} is a number in range`);
+    promise(
+      typeof value !== 'number' || (Number.isFinite(value) && value >= 0),
+      `${name} is a number in range`,
+    );
 }
 
 function checkRoute([match, path]: readonly [RouteMatch, string]): void {
@@ -75,7 +111,10 @@ function checkRoute([match, path]: readonly [RouteMatch, string]): void {
 const match = fc.oneof(
   fc.record({ kind: fc.constant('exact'), value: text }),
   fc.record({ kind: fc.constant('prefix'), value: soup('/', 'a', '//', '%2f', '?') }),
-  fc.record({ kind: fc.constant('regex'), value: soup('a', '.', '*', '(', ')', '[', '\\', '^', '$', '|', '+') }),
+  fc.record({
+    kind: fc.constant('regex'),
+    value: soup('a', '.', '*', '(', ')', '[', '\\', '^', '$', '|', '+'),
+  }),
 );
 
 /** What operators write. */
@@ -105,11 +144,17 @@ export const configTargets: readonly Target[] = [
       promise(error instanceof Error && error.constructor === Error, 'it refuses with a plain Error');
       return;
     }
-    promise(found.statusCodes.every((code) => code >= 100 && code <= 599), 'statuses are statuses');
+    promise(
+      found.statusCodes.every((code) => code >= 100 && code <= 599),
+      'statuses are statuses',
+    );
   }),
   target(
     'route',
-    fc.tuple(fc.record({ path: match }) as unknown as fc.Arbitrary<RouteMatch>, soup('/', 'a', '?', '#', '%2f', '=')),
+    fc.tuple(
+      fc.record({ path: match }) as unknown as fc.Arbitrary<RouteMatch>,
+      soup('/', 'a', '?', '#', '%2f', '='),
+    ),
     checkRoute,
   ),
 ];

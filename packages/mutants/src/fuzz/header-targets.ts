@@ -19,8 +19,27 @@ const fieldName = fc.constantFrom(
   'x-envoy-peer-metadata',
   'cookie',
 );
-const claims = /^(?:x-inmesh-.*|x-forwarded-client-cert|forwarded|client-cert|l5d-client-id|x-envoy-peer-metadata)$/i;
-const paths = ['/', '//', '.', '..', '%2e', '%2F', '%5c', '\\', '%00', '%', '?', '#', ';', 'a', 'A', '%41', 'é'];
+const claims =
+  /^(?:x-inmesh-.*|x-forwarded-client-cert|forwarded|client-cert|l5d-client-id|x-envoy-peer-metadata)$/i;
+const paths = [
+  '/',
+  '//',
+  '.',
+  '..',
+  '%2e',
+  '%2F',
+  '%5c',
+  '\\',
+  '%00',
+  '%',
+  '?',
+  '#',
+  ';',
+  'a',
+  'A',
+  '%41',
+  'é',
+];
 
 function checkPath(text: string): void {
   for (const mode of pathNormalizations) {
@@ -49,17 +68,17 @@ function checkHeaders(lines: readonly (readonly [string, string])[]): void {
   promise(found.host === hosts[0]?.[1], 'the Host is the one that was sent');
   const names = headers.raw.filter((_, i) => i % 2 === 0);
   promise(!names.some((name) => claims.test(name)), 'no line that claims an identity stays');
-  promise(
-    names.length === lines.filter(([name]) => !claims.test(name)).length,
-    'every other line stays',
-  );
+  promise(names.length === lines.filter(([name]) => !claims.test(name)).length, 'every other line stays');
 }
 
 /** What peers write into lines of a request or a reply. */
 export const headerTargets: readonly Target[] = [
   target('deadline', fc.oneof(soup(...numbers), fc.nat().map(String)), (text) => {
     const ms = parseDeadline(text);
-    promise(ms === undefined ? !/^\d{1,9}$/.test(text) : ms === Number(text), 'it is the number that was sent');
+    promise(
+      ms === undefined ? !/^\d{1,9}$/.test(text) : ms === Number(text),
+      'it is the number that was sent',
+    );
     if (ms !== undefined && ms > 1) promise(formatDeadline(ms + 1, 0) === String(ms), 'it round-trips');
   }),
   target(
@@ -77,14 +96,22 @@ export const headerTargets: readonly Target[] = [
   target('pushback', fc.oneof(soup(...numbers), fc.nat().map(String)), (text) => {
     const found = parsePushback(text);
     promise(found !== undefined, 'what is there says something');
-    if (typeof found === 'number') promise(found === Number(text) && found <= 2_147_483_647, 'it is the number');
+    if (typeof found === 'number')
+      promise(found === Number(text) && found <= 2_147_483_647, 'it is the number');
   }),
   target('path', fc.oneof(soup(...paths), spoiled(paths, '/a/b/../c?x=/../y', '/admin/%2e%2e/x')), checkPath),
-  target('headers', fc.array(fc.tuple(fieldName, fc.string({ maxLength: 6 })), { maxLength: 8 }), checkHeaders),
+  target(
+    'headers',
+    fc.array(fc.tuple(fieldName, fc.string({ maxLength: 6 })), { maxLength: 8 }),
+    checkHeaders,
+  ),
   target('authority', soup('a', 'B', '.', ':', '80', '[', '::1', ']', '@', '..'), (text) => {
     const clean = cleanAuthority(text);
     promise(clean === clean.toLowerCase(), 'it is lower case');
-    promise(text.length - clean.length <= 1 + text.length - text.toLowerCase().length, 'at most the dot goes');
+    promise(
+      text.length - clean.length <= 1 + text.length - text.toLowerCase().length,
+      'at most the dot goes',
+    );
   }),
   target('plain ip', soup('::ffff:', '::FFFF:', '10.0.0.1', '%', 'eth0', 'fe80::1', ':'), (text) => {
     promise(!plainIp(text).includes('%'), 'no zone is left');

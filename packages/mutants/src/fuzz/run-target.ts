@@ -17,7 +17,8 @@ function timed(one: Target): (input: unknown) => void {
     const startMs = performance.now();
     one.check(input as never);
     const tookMs = performance.now() - startMs;
-    if (tookMs > longestMs) throw new Error(`took ${Math.round(tookMs)} ms, at most ${longestMs} are allowed`);
+    if (tookMs > longestMs)
+      throw new Error(`took ${Math.round(tookMs)} ms, at most ${longestMs} are allowed`);
   };
 }
 

@@ -16,14 +16,12 @@ export function spoiled(pieces: readonly string[], ...seeds: readonly string[]):
     length: fc.nat({ max: 12 }),
     put: fc.constantFrom('', ...pieces),
   });
-  return fc
-    .tuple(fc.constantFrom(...seeds), fc.array(cut, { maxLength: 4 }))
-    .map(([seed, cuts]) =>
-      cuts.reduce((text, { at, length, put }) => {
-        const from = Math.floor(at * text.length);
-        return text.slice(0, from) + put + text.slice(from + length);
-      }, seed),
-    );
+  return fc.tuple(fc.constantFrom(...seeds), fc.array(cut, { maxLength: 4 })).map(([seed, cuts]) =>
+    cuts.reduce((text, { at, length, put }) => {
+      const from = Math.floor(at * text.length);
+      return text.slice(0, from) + put + text.slice(from + length);
+    }, seed),
+  );
 }
 
 /** Valid bytes with a few of them overwritten, cut off or doubled. */
