@@ -19,6 +19,7 @@ import {
 import { countsOfOthers, scrapes } from './lines-metrics.js';
 import { rollingRestarts } from './lines-restart.js';
 import { ownNames, rotation, versionsAndSessions, wrongCertificates } from './lines-tls.js';
+import { traces } from './lines-traces.js';
 import { bigFailures, fastFailure, killedReplica, longStreams } from './lines-traffic.js';
 import { prepare } from './prepare.js';
 
@@ -74,6 +75,7 @@ const numbered: readonly (readonly [number, Line])[] = [
   ...lines.map((line, index) => [index + 1, line] as const),
   [27, configuration],
   [28, countsOfOthers],
+  [29, traces],
   [30, scrapes],
 ];
 

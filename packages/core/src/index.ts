@@ -65,6 +65,7 @@ export {
 } from './status.js';
 export { systemRuntime } from './system-runtime.js';
 export { TimerWheel } from './timer-wheel.js';
+export type { AttemptEnd, AttemptTrace, CallTrace, Tracing } from './tracing.js';
 export type {
   AttemptReply,
   Backoff,

@@ -1,5 +1,5 @@
 import { experimental, type Metadata } from '@grpc/grpc-js';
-import { MeshError, type Runtime, type Timer } from '@inmesh/core';
+import { type AttemptTrace, MeshError, type Runtime, type Timer } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
 import { detailsOf, errorKey, markStatus } from './call-status.js';
 import type { Sent } from './client-call.js';
@@ -39,6 +39,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   readonly #connection: experimental.SubchannelInterface;
   #listener: AttemptListener | undefined;
   #call: SubchannelCall | undefined;
+  #trace: AttemptTrace | undefined;
   #isOpen = true;
   #isTimedOut = false;
   #isArmed = false;
@@ -94,6 +95,8 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   ): SubchannelCall {
     this.#listener = listener;
     const { forward, origin } = this.#rpc;
+    this.#trace = this.#rpc.traceAttempt(this.endpoint.key);
+    for (const [name, value] of this.#trace?.headers ?? []) metadata.set(name, value);
     const call = this.#connection
       .getRealSubchannel()
       .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
@@ -142,6 +145,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   }
 
   onReceiveStatus(status: AttemptStatus): void {
+    this.#trace?.end({ httpStatus: 200, grpcStatus: status.code, error: undefined });
     if (this.#isOpen) this.#finish(status);
     // Nobody judged it, so it must not lead to another attempt.
     else this.#rpc.forbidRetry(status);

@@ -1,5 +1,5 @@
 import { type CallProperties, Metadata } from '@grpc/grpc-js';
-import type { Call } from '@inmesh/core';
+import type { Call, CallTrace } from '@inmesh/core';
 
 /** What is known of an RPC where its caller's context is there: resolver, selector and picker run in another one. */
 export interface CallOrigin {
@@ -11,6 +11,8 @@ export interface CallOrigin {
   readonly sendsStream: boolean;
   /** Whether the reply is a stream. */
   readonly receivesStream: boolean;
+  /** Its trace, if somebody traces. */
+  readonly trace: CallTrace | undefined;
   /** The caller's handle: ends the RPC wherever it is. */
   readonly handle: CallProperties<unknown, unknown>['call'];
 }

@@ -1,6 +1,7 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import {
   type Call,
+  type CallEnd,
   CallState,
   grpcStatusNumber,
   type Halt,
@@ -161,14 +162,16 @@ export class ClientCall implements PlanRun, MessageCounts {
     this.#call.finish(failure);
     // Where nothing came from the peer there is no status of HTTP either.
     const httpStatus = failure === undefined || !isLocalReply ? 200 : 0;
-    this.#parts.plan.end(this, this.#call, {
+    const end: CallEnd = {
       status,
       httpStatus,
       error: failure,
       isLocalReply,
       requestBytes: this.sent.requestBytes,
       responseBytes: this.sent.responseBytes,
-    });
+    };
+    this.#parts.plan.end(this, this.#call, end);
+    this.#parts.origin?.trace?.end(this.#call, end);
   }
 
   /** A layer cancelled it. */

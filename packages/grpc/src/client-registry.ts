@@ -1,4 +1,4 @@
-import type { Endpoint, LiveStack, MeshError, Runtime, Snapshot, SpiffeId } from '@inmesh/core';
+import type { Endpoint, LiveStack, MeshError, Runtime, Snapshot, SpiffeId, Tracing } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
 import type { Clusters, Router } from '@inmesh/resilience';
 import type { LiveRpcs } from './live-rpcs.js';
@@ -39,6 +39,8 @@ export interface ClientState {
   readonly dialer: Dialer;
   /** Who we are. */
   readonly source: IdentitySource;
+  /** Sees RPCs, if somebody traces. */
+  readonly tracing?: Tracing;
   /** Time. */
   readonly runtime: Runtime;
   /** Endpoints by number. */

@@ -1,5 +1,6 @@
 import type { experimental, Metadata, StatusObject } from '@grpc/grpc-js';
 import {
+  type AttemptTrace,
   type Call,
   grpcStatusNumber,
   MeshError,
@@ -83,6 +84,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   readonly #totalDueMs: number;
   #attempt: RpcAttempt | undefined;
   #hasHead = false;
+  /** Attempts that are in a trace. */
+  #traced = 0;
   #isCommitted = false;
   #isPending = false;
   /** Why we ended it ourselves. */
@@ -199,6 +202,14 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (call === undefined) return false;
     call.sent = sent;
     return true;
+  }
+
+  /** An attempt is about to be sent: its trace, if somebody traces. */
+  traceAttempt(address: string): AttemptTrace | undefined {
+    const { call, origin } = this.#parts;
+    if (origin?.trace === undefined || call === undefined) return undefined;
+    this.#traced++;
+    return origin.trace.attempt(call.seen, this.#traced, address);
   }
 
   /** The head of an attempt came: grpc-js sends nothing again. */

@@ -7,6 +7,7 @@ import { ClientCall } from './client-call.js';
 import type { ClientState } from './client-registry.js';
 import { ClientRpc } from './client-rpc.js';
 import { editMetadata } from './edit-metadata.js';
+import { MetadataHeaders } from './metadata-headers.js';
 import { methodConfigOf } from './method-config.js';
 import { rejectWith, toPickInformation } from './seams.js';
 
@@ -117,9 +118,11 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
   }
 
   #forward(path: string, metadata: Metadata, { cluster, forward }: Forwarded): CallConfig {
-    const { stack, runtime, live } = this.#state;
+    const { stack, runtime, live, tracing } = this.#state;
     editMetadata(metadata, forward.request);
     const origin = originOf(metadata);
+    if (origin?.parent !== undefined)
+      tracing?.carry(new MetadataHeaders(metadata), origin.parent, origin.trace);
     const { idempotent } = forward.policy.rules;
     const isFinal = this.#rules.maxAttempts <= 1 || isRetryOfCaller(origin?.parent);
     const mayRunTwice = !isFinal && (idempotent ?? this.#rules.idempotent.has(path));

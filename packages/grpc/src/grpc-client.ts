@@ -7,6 +7,7 @@ import {
   MeshError,
   type Runtime,
   type Snapshot,
+  type Tracing,
 } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
 import type { Clusters, Router } from '@inmesh/resilience';
@@ -37,6 +38,8 @@ export interface GrpcClientOptions {
   readonly stack: LiveStack;
   /** Tells the inbound call that an outbound one is made in. */
   readonly context: CallContext;
+  /** Sees RPCs and their attempts. @defaultValue nobody does */
+  readonly tracing?: Tracing;
   /** Time. */
   readonly runtime: Runtime;
 }
@@ -151,6 +154,7 @@ class Client implements GrpcClient {
       deadlineMs,
       sendsStream: methodDefinition.requestStream,
       receivesStream: methodDefinition.responseStream,
+      trace: this.#state.tracing?.begin(),
       handle,
     });
     return properties;

@@ -1,7 +1,10 @@
 import type { Duplex } from 'node:stream';
 import {
+  type AttemptTrace,
   type Call,
+  type CallEnd,
   CallState,
+  type CallTrace,
   createTimer,
   FlatHeaders,
   type Halt,
@@ -50,6 +53,8 @@ export interface ExchangeParts {
   readonly plan: Plan;
   /** The inbound call it is made in. */
   readonly parent: Call | undefined;
+  /** Its trace, if somebody traces. */
+  readonly trace: CallTrace | undefined;
   /** Absolute end, in milliseconds; `Infinity` if none. */
   readonly deadlineMs: number;
   /** Told once, when the call is over. */
@@ -157,13 +162,16 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
   createAttempt(endpoint: EndpointState, number: number): HttpAttempt {
     const { cluster, pools } = this.#parts;
     if (cluster === undefined) throw new Error('invariant: an attempt without a cluster');
-    this.#attempt = new HttpAttempt(this, pools.of(cluster, endpoint), number);
-    return this.#attempt;
+    const { trace } = this.#parts;
+    const attempt = new HttpAttempt(this, pools.of(cluster, endpoint), number);
+    if (trace !== undefined) attempt.trace = trace.attempt(this.#call, number, endpoint.key);
+    this.#attempt = attempt;
+    return attempt;
   }
 
-  prepare(number: number): PreparedRequest {
+  prepare(number: number, trace: AttemptTrace | undefined): PreparedRequest {
     const { runtime, forward } = this.#parts;
-    return this.#request.prepare(forward, this.#call.deadlineMs, number, runtime);
+    return this.#request.prepare(forward, this.#call.deadlineMs, number, runtime, trace?.headers);
   }
 
   onFailure(error: MeshError): void {
@@ -261,19 +269,21 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   #end(error: MeshError | undefined, isLocalReply: boolean): void {
     if (this.hasEnded) return;
-    const { plan, parent } = this.#parts;
+    const { plan, parent, trace } = this.#parts;
     if (this.#driver?.isExhausted === true) markExhausted(parent);
     this.#call.finish(error);
     // Also of one that goes on without its caller.
     this.#attempt?.count();
-    plan.end(this, this.#call, {
+    const end: CallEnd = {
       status: error?.status ?? statusFromHttp(this.#httpStatus),
       httpStatus: this.#httpStatus,
       error,
       isLocalReply,
       requestBytes: this.#attempt?.requestBytes ?? 0,
       responseBytes: this.#attempt?.responseBytes ?? 0,
-    });
+    };
+    plan.end(this, this.#call, end);
+    trace?.end(this.#call, end);
     this.#request.end();
     this.#parts.onEnd(this);
   }

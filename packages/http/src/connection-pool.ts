@@ -1,4 +1,4 @@
-import { MeshError, type Runtime } from '@inmesh/core';
+import { type AttemptTrace, MeshError, type Runtime } from '@inmesh/core';
 import {
   type CountingSocket,
   clientAlpn,
@@ -25,6 +25,8 @@ export interface PoolOptions {
 export interface PoolRequest {
   /** Makes what undici is asked to send; called once, when there is a connection. */
   prepare(): Dispatcher.DispatchOptions;
+  /** Its trace, if somebody traces. */
+  readonly trace: AttemptTrace | undefined;
   /** Whom undici tells. */
   readonly handler: Dispatcher.DispatchHandler;
   /** The connection it got; set by the pool. */
@@ -167,7 +169,9 @@ export class ConnectionPool {
     connection.isBusy = true;
     connection.isUnwanted = false;
     request.connection = connection;
-    connection.client.dispatch(request.prepare(), request.handler);
+    const send = (): void => void connection.client.dispatch(request.prepare(), request.handler);
+    if (request.trace === undefined) send();
+    else request.trace.run(send);
   }
 
   #enqueue(request: PoolRequest): void {

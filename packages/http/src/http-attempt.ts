@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { MeshError } from '@inmesh/core';
+import { type AttemptTrace, MeshError } from '@inmesh/core';
 import { takeRead, takeWritten } from '@inmesh/identity';
 import type { Attempt, CallDriver, EndpointState, Tried } from '@inmesh/resilience';
 import type { Dispatcher } from 'undici';
@@ -18,7 +18,7 @@ export interface AttemptOwner {
   /** Decides about heads and errors. */
   readonly driver: CallDriver;
   /** The request of its attempt number `number`, the first being 1. */
-  prepare(number: number): PreparedRequest;
+  prepare(number: number, trace: AttemptTrace | undefined): PreparedRequest;
   /** Reads a discarded reply for at most this long, then cuts it; returns how to stop the clock. */
   limitDrain(cut: () => void): () => void;
   /** A reply of status below 200, other than 101. */
@@ -50,6 +50,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   isSent = false;
   isOver = false;
   connection: PooledConnection | undefined = undefined;
+  /** Its trace, if somebody traces. */
+  trace: AttemptTrace | undefined = undefined;
   /** Bytes that its connection wrote for it, once it let go of it. */
   requestBytes = 0;
   /** Bytes that its connection read for it. */
@@ -60,6 +62,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #reader: BodyReader | undefined;
   #abort: ((reason?: Error) => void) | undefined;
   #reason: MeshError | undefined;
+  #httpStatus = 0;
   #isGivenUp = false;
   #isDelivered = false;
   #drained = 0;
@@ -74,7 +77,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   prepare(): Dispatcher.DispatchOptions {
-    const { options, reader } = this.#owner.prepare(this.#number);
+    const { options, reader } = this.#owner.prepare(this.#number, this.trace);
     this.#reader = reader;
     return options;
   }
@@ -119,6 +122,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   onUpgrade(statusCode: number, rawHeaders: readonly RawField[], socket: Duplex): void {
+    this.#httpStatus = statusCode;
     const reply = new RawReply(statusCode, rawHeaders);
     // undici is done with its connection; the tunnel lives on its own.
     this.#release();
@@ -140,6 +144,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
 
   onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, text: string): boolean {
     if (statusCode < 200) return this.#owner.onInformation(statusCode, rawHeaders, resume, text);
+    this.#httpStatus = statusCode;
     const reply = new RawReply(statusCode, rawHeaders);
     this.#isDelivered = this.#owner.driver.onAttemptHead(this, reply);
     return this.#isDelivered ? this.#owner.onHead(statusCode, reply, resume, text) : true;
@@ -196,6 +201,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
 
   #finish(): void {
     this.#stopClock?.();
+    this.trace?.end({ httpStatus: this.#httpStatus, grpcStatus: undefined, error: undefined });
     this.#owner.driver.onAttemptEnd(this);
   }
 
@@ -203,6 +209,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     // Told before: what comes late must not touch the body that the next attempt reads.
     if (this.isOver) return;
     this.#stopClock?.();
+    this.trace?.end({ httpStatus: this.#httpStatus, grpcStatus: undefined, error });
     this.#reader?.stop();
     this.#owner.driver.onAttemptError(this, error);
   }

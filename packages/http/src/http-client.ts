@@ -9,6 +9,7 @@ import {
   type Logger,
   MeshError,
   type Runtime,
+  type Tracing,
 } from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
 import {
@@ -42,6 +43,8 @@ export interface HttpClientOptions {
   readonly context: CallContext;
   /** Connections to one endpoint. @defaultValue 64 */
   readonly connections?: number;
+  /** Sees calls and their attempts. @defaultValue nobody does */
+  readonly tracing?: Tracing;
   /** Told of each connection to a cluster that an agent opens: no layer sees what it carries. @defaultValue nobody */
   readonly onConnection?: (cluster: string, socket: Socket) => void;
   /** Time. */
@@ -171,13 +174,15 @@ class MeshDispatcher extends Dispatcher {
     host: string,
   ): ClientExchange {
     if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
-    const { router, stack, context, runtime } = this.#options;
+    const { router, stack, context, runtime, tracing } = this.#options;
     const request = new OutboundRequest(given, new FlatHeaders(toFieldLines(given.headers)), host);
     const routed = router.route(name, request);
     const forward = routed.kind === 'forward' ? routed.forward : undefined;
     const cluster = routed.kind === 'forward' ? routed.cluster : undefined;
     prepare(request, forward, host);
     const parent = context.current();
+    const trace = tracing?.begin();
+    tracing?.carry(request.headers, parent, trace);
     const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
     const isBound = timeoutMs > 0 || parent !== undefined;
     const target = cluster?.name ?? name;
@@ -188,6 +193,7 @@ class MeshDispatcher extends Dispatcher {
       name: target,
       plan: stack.plan({ side: 'client', cluster: target }),
       parent,
+      trace,
       deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
       onEnd: this.#onEnd,
       pools: this.#pools,

@@ -1,6 +1,6 @@
 import { stringify } from 'node:querystring';
 import { Readable } from 'node:stream';
-import type { FlatHeaders, Headers, Runtime } from '@inmesh/core';
+import { type AttemptTrace, FlatHeaders, type Headers, type Runtime } from '@inmesh/core';
 import {
   attemptHeader,
   deadlineHeader,
@@ -46,6 +46,13 @@ function targetOf({ path, query }: Dispatcher.DispatchOptions): string {
   if (query === undefined || query === null || /[?#]/.test(path)) return path;
   const text = stringify(query as Parameters<typeof stringify>[0]);
   return text === '' ? path : `${path}?${text}`;
+}
+
+/** Field lines, of which those of a trace are what its span says: the caller cannot know that span. */
+function linesWith(headers: FlatHeaders, traced: AttemptTrace['headers']): string[] {
+  const copy = new FlatHeaders([...headers.raw]);
+  for (const [name, value] of traced) copy.set(name, value);
+  return copy.raw;
 }
 
 /** A request for one attempt. */
@@ -122,6 +129,7 @@ export class OutboundRequest implements RoutedRequest {
     deadlineMs: number,
     attempt: number,
     runtime: Pick<Runtime, 'now'>,
+    traced: AttemptTrace['headers'] = [],
   ): PreparedRequest {
     const given = this.#given;
     const reader = this.#body?.open();
@@ -129,7 +137,7 @@ export class OutboundRequest implements RoutedRequest {
       path: forward?.target ?? this.target,
       method: given.method,
       body: (reader ?? given.body) as Dispatcher.DispatchOptions['body'],
-      headers: this.#fieldLines(deadlineMs, attempt, runtime),
+      headers: this.#fieldLines(deadlineMs, attempt, runtime, traced),
       blocking: given.blocking,
       upgrade: given.upgrade,
       headersTimeout: given.headersTimeout,
@@ -144,11 +152,16 @@ export class OutboundRequest implements RoutedRequest {
   }
 
   /** Silence on the wire: a header is added only where it says something. */
-  #fieldLines(deadlineMs: number, attempt: number, runtime: Pick<Runtime, 'now'>): string[] {
+  #fieldLines(
+    deadlineMs: number,
+    attempt: number,
+    runtime: Pick<Runtime, 'now'>,
+    traced: AttemptTrace['headers'],
+  ): string[] {
     const { raw } = this.headers;
-    const isPlain = attempt === 1 && deadlineMs === Number.POSITIVE_INFINITY;
+    const isPlain = attempt === 1 && deadlineMs === Number.POSITIVE_INFINITY && traced.length === 0;
     if (isPlain) return raw;
-    const lines = [...raw];
+    const lines = traced.length === 0 ? [...raw] : linesWith(this.headers, traced);
     // A deadline that has passed is caught before; less than a millisecond says the same as 1.
     if (deadlineMs !== Number.POSITIVE_INFINITY)
       lines.push(deadlineHeader, formatDeadline(deadlineMs, runtime.now()) ?? '1');

@@ -1,7 +1,7 @@
 import type { ResolvedConfig } from '@inmesh/config';
 import type { WatchedFiles } from '@inmesh/config/manifests';
 import {
-  CallContext,
+  type CallContext,
   createStack,
   insertLayers,
   type Logger,
@@ -19,7 +19,7 @@ import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
 import { Clusters, Router } from '@inmesh/resilience';
-import type { ExpositionFormat } from '@inmesh/telemetry';
+import { type ExpositionFormat, TracedContext, tracing } from '@inmesh/telemetry';
 import { checkMeshOptions } from './check-options.js';
 import { type ConfigFiles, type Configured, loadConfigFiles, watchConfig } from './config-reload.js';
 import { createIdentitySource, waitAtStart } from './identity-source.js';
@@ -52,7 +52,7 @@ interface MeshParts {
 
 class InProcessMesh implements Mesh {
   readonly #parts: MeshParts;
-  readonly #context = new CallContext();
+  readonly #context: CallContext = new TracedContext();
   readonly #servers = new Set<Server>();
   readonly #dialer: Dialer;
   readonly #outbound: StackHolder;
@@ -284,6 +284,7 @@ class InProcessMesh implements Mesh {
       source,
       stack: this.#outbound,
       context: this.#context,
+      tracing,
       connections: this.config.values.poolSize,
       onConnection: this.#metrics.onConnection,
       runtime,
@@ -307,6 +308,7 @@ class InProcessMesh implements Mesh {
       source,
       stack: this.#outbound,
       context: this.#context,
+      tracing,
       runtime,
     });
     return this.#grpc;

@@ -1,5 +1,6 @@
 import type { Layer, Runtime } from '@inmesh/core';
 import { deadline, retryGuard } from '@inmesh/resilience';
+import { serverTrace } from '@inmesh/telemetry';
 
 /**
  * The layers of inbound calls, outermost first; `inbound` of the user's come where their constraints allow. Every
@@ -9,5 +10,5 @@ import { deadline, retryGuard } from '@inmesh/resilience';
  * @param authorize - Decides who may call.
  */
 export function inboundLayers(metrics: Layer, authorize: Layer, runtime: Runtime): readonly Layer[] {
-  return [metrics, authorize, retryGuard(), deadline(runtime)];
+  return [serverTrace(), metrics, authorize, retryGuard(), deadline(runtime)];
 }

@@ -15,3 +15,5 @@ export { type CalledService, type Edge, type Party, requestLabels } from './requ
 export { istioBounds, RequestMetrics, type RequestMetricsOptions } from './request-metrics.js';
 export { type ResponseFlag, responseFlag } from './response-flags.js';
 export { CounterSeries, type FamilyOptions, HistogramSeries, Series } from './series.js';
+export { tracing } from './trace/client-trace.js';
+export { serverTrace, TracedContext } from './trace/server-trace.js';

@@ -1,0 +1,116 @@
+import {
+  type AttemptEnd,
+  type AttemptTrace,
+  type Call,
+  type CallEnd,
+  type CallTrace,
+  statusFromGrpcNumber,
+  type Tracing,
+} from '@inmesh/core';
+import type { Context, Span } from '@opentelemetry/api';
+import { endClientSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
+import { carryHeaders } from './carried-headers.js';
+import { hasTracer, otel, tracer, untraced } from './otel.js';
+
+// Kinds of spans of the API.
+const internalKind = 0;
+const clientKind = 2;
+
+function nameOf({ protocol, facts }: Call): string {
+  return protocol === 'grpc' ? rpcMethodOf(facts) : methodOf(facts);
+}
+
+class Attempt implements AttemptTrace {
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly #call: Call;
+  readonly #context: Context;
+  readonly #span: Span;
+  #hasEnded = false;
+
+  constructor(call: Call, parent: Context, number: number, address: string) {
+    const { propagation, trace } = otel();
+    const colon = address.lastIndexOf(':');
+    const { cluster = '', facts, protocol } = call;
+    this.#call = call;
+    this.#span = tracer().startSpan(
+      nameOf(call),
+      {
+        kind: clientKind,
+        attributes: {
+          ...requestAttributes(call),
+          'server.address': cluster,
+          'network.peer.address': address.slice(0, colon),
+          'network.peer.port': Number(address.slice(colon + 1)),
+          ...(protocol === 'grpc' ? {} : { 'url.full': `http://${facts.authority}${facts.path}` }),
+          ...(number > 1 ? { 'http.request.resend_count': number - 1 } : {}),
+        },
+      },
+      parent,
+    );
+    this.#context = trace.setSpan(parent, this.#span);
+    const fields: [string, string][] = [];
+    propagation.inject(this.#context, fields, {
+      set: (list, name, value) => void list.push([name.toLowerCase(), value]),
+    });
+    this.headers = fields;
+  }
+
+  run(send: () => void): void {
+    untraced(this.#context, send);
+  }
+
+  end({ httpStatus, grpcStatus, error }: AttemptEnd): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    const status = grpcStatus === undefined ? error?.status : statusFromGrpcNumber(grpcStatus);
+    endClientSpan(this.#span, this.#call, { status, httpStatus, error });
+  }
+}
+
+/** Spans of a call and of its attempts. A caller that is sampled out costs as much as the SDK takes to say so. */
+class ClientTrace implements CallTrace {
+  readonly #caller: Context;
+  #span: Span | undefined;
+  #attempts = 0;
+
+  constructor(caller: Context) {
+    this.#caller = caller;
+  }
+
+  attempt(call: Call, number: number, address: string): AttemptTrace {
+    this.#attempts = number;
+    const context = otel().trace.setSpan(this.#caller, this.#spanOf(call));
+    return new Attempt(call, context, number, address);
+  }
+
+  end(call: Call, end: CallEnd): void {
+    const span = this.#spanOf(call);
+    span.setAttribute('inmesh.attempts', this.#attempts);
+    endClientSpan(span, call, end);
+  }
+
+  /** The attempts are what is sent; the call around them stays within this process. */
+  #spanOf(call: Call): Span {
+    this.#span ??= tracer().startSpan(
+      `${nameOf(call)} ${call.cluster ?? ''}`,
+      {
+        kind: internalKind,
+        attributes: { ...requestAttributes(call), 'server.address': call.cluster ?? '' },
+      },
+      this.#caller,
+    );
+    return this.#span;
+  }
+}
+
+/**
+ * Traces outbound calls where a tracer is registered, and passes traces on that belong to nobody here where none is.
+ *
+ * @see {@link https://www.w3.org/TR/trace-context/ | W3C Trace Context}
+ */
+export const tracing: Tracing = Object.freeze({
+  begin: () => (hasTracer() ? new ClientTrace(otel().context.active()) : undefined),
+  carry(headers, parent, trace) {
+    if (parent !== undefined) carryHeaders(headers, parent, trace !== undefined);
+  },
+} satisfies Tracing);

@@ -1,0 +1,94 @@
+import { Server } from 'node:http';
+import { type Call, CallContext, contextKey, type Headers, type Layer } from '@inmesh/core';
+import type { Context, Span, TextMapGetter } from '@opentelemetry/api';
+import { endServerSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
+import { hasTracer, otel, tracer } from './otel.js';
+
+/** An inbound call that is traced. */
+interface ServerTrace {
+  readonly span: Span;
+  /** The span is the active one in it. */
+  readonly context: Context;
+}
+
+const traceKey = contextKey<ServerTrace>('inmesh.server-trace');
+
+const getter: TextMapGetter<Headers> = {
+  get: (headers, name) => [...headers.all(name.toLowerCase())],
+  keys(headers) {
+    const names: string[] = [];
+    headers.forEach((name) => void names.push(name));
+    return names;
+  },
+};
+
+/** Whether the instrumentation of node:http makes spans of requests itself; it marks what it wraps. */
+function isInstrumented(): boolean {
+  return (Server.prototype.emit as { readonly __wrapped?: boolean }).__wrapped === true;
+}
+
+/** Kind of a span of the API. */
+const serverKind = 1;
+
+function startSpan(call: Call): ServerTrace {
+  const { propagation, trace, ROOT_CONTEXT } = otel();
+  const { facts, protocol } = call;
+  const isGrpc = protocol === 'grpc';
+  const parent = propagation.extract(ROOT_CONTEXT, call.headers, getter);
+  const { peer, remoteIp, remotePort } = facts.connection;
+  const span = tracer().startSpan(
+    isGrpc ? rpcMethodOf(facts) : methodOf(facts),
+    {
+      kind: serverKind,
+      attributes: {
+        ...requestAttributes(call),
+        ...(isGrpc
+          ? {}
+          : { 'url.path': facts.path, 'url.scheme': facts.connection.isEncrypted ? 'https' : 'http' }),
+        'network.peer.address': remoteIp,
+        'network.peer.port': remotePort,
+        ...(peer === undefined ? {} : { 'inmesh.peer.id': peer.id.uri }),
+      },
+    },
+    parent,
+  );
+  return { span, context: trace.setSpan(parent, span) };
+}
+
+/**
+ * The layer that makes a span of each inbound call, where a tracer is registered and the instrumentation of node:http
+ * does not do it already.
+ *
+ * @see {@link https://opentelemetry.io/docs/specs/semconv/http/http-spans/ | Semantic conventions}
+ */
+export function serverTrace(): Layer {
+  return {
+    role: 'trace',
+    scope: 'call',
+    why: 'what is refused belongs to a trace, too',
+    before: ['metrics', 'authorize'],
+    bind({ side }) {
+      if (side !== 'server') return undefined;
+      return {
+        request(call) {
+          if (hasTracer() && (call.protocol === 'grpc' || !isInstrumented()))
+            call.set(traceKey, startSpan(call));
+          return undefined;
+        },
+        end(call, end) {
+          const trace = call.get(traceKey);
+          if (trace !== undefined) endServerSpan(trace.span, call, end);
+        },
+      };
+    },
+  };
+}
+
+/** A {@link CallContext} in which the span of the call is the active one. */
+export class TracedContext extends CallContext {
+  override run<R>(call: Call, handler: () => R): R {
+    const trace = call.get(traceKey);
+    if (trace === undefined) return super.run(call, handler);
+    return super.run(call, () => otel().context.with(trace.context, handler));
+  }
+}
