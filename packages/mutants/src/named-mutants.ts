@@ -174,7 +174,7 @@ const wire: readonly Mutant[] = [
     file: 'src/pools.ts',
     find: ' || entry.trustEpoch !== trustEpoch',
     replace: '',
-    tests: ['http/test/agent.integration.test.ts', 'http/test/client.integration.test.ts'],
+    tests: ['http/test/pools.integration.test.ts'],
   },
   {
     name: 'pools outlive their identity',
