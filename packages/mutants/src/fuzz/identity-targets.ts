@@ -84,9 +84,9 @@ export async function identityTargets(): Promise<readonly Target[]> {
       fc.tuple(spoiled(pem, certPem, ca.bundlePem), spoiled(pem, ca.bundlePem)),
       ([one, bundle]) => {
         const base = { keyPem, runtime: systemRuntime, logger: silentLogger };
-        refusable(() => createStaticIdentity({ ...base, certPem: one, bundles }).close());
+        void refusable(() => createStaticIdentity({ ...base, certPem: one, bundles }).close());
         const texts = new Map([[ca.trustDomain, bundle]]);
-        refusable(() => createStaticIdentity({ ...base, certPem, bundles: texts }).close());
+        void refusable(() => createStaticIdentity({ ...base, certPem, bundles: texts }).close());
       },
     ),
     target(
