@@ -3,7 +3,7 @@ import { Client, Metadata, Server, type ServerUnaryCall, type sendUnaryData } fr
 import { createMesh, type Mesh } from '../src/index.js';
 
 const asIs = (bytes: Buffer): Buffer => bytes;
-export const method = {
+const method = {
   path: '/test.Hops/Middle',
   requestStream: false,
   responseStream: false,
@@ -51,9 +51,11 @@ export async function startHops(dir: string, failures = 0): Promise<Hops> {
   rpc.addService(
     { middle: method },
     {
-      middle: async (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const reply = await middle.fetch('http://last/item/1');
-        done(null, Buffer.from(await reply.text()));
+      middle: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
+        middle
+          .fetch('http://last/item/1')
+          .then(async (reply) => done(null, Buffer.from(await reply.text())))
+          .catch((error: unknown) => done(error as Error));
       },
     },
   );

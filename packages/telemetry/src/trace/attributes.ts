@@ -46,7 +46,7 @@ export function requestAttributes({ protocol, facts }: Call): Attributes {
 }
 
 /** Marks a span as failed. @param type - Of the error, of low cardinality. */
-export function markFailed(span: Span, type: string): void {
+function markFailed(span: Span, type: string): void {
   span.setAttribute('error.type', type);
   span.setStatus({ code: failed });
 }
