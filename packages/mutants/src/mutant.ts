@@ -1,5 +1,5 @@
 /** A change of a text. */
-export interface Edit {
+interface Edit {
   /** Text that is replaced; it must be there exactly once. */
   readonly find: string;
   /** What stands there instead. */
