@@ -28,7 +28,7 @@ export {
   type StaticSpec,
   staticEndpoints,
 } from './endpoint-spec.js';
-export type { Kind, ListenAddress } from './kinds.js';
+export type { AccessLog, Kind, ListenAddress } from './kinds.js';
 export { type Diagnostic, renderDiagnostic } from './manifest/diagnostic.js';
 export type { MeshConfig } from './mesh-config.js';
 export { nearest } from './nearest.js';

@@ -80,7 +80,7 @@ function interesting(name: string): string | undefined {
     }
     // x: x-inmesh-… and others
     case 120: {
-      isWanted = length >= 10;
+      isWanted = length >= ownPrefix.length;
       break;
     }
     default:

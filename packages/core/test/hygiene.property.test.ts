@@ -10,6 +10,7 @@ const forged = [
   'x-envoy-peer-metadata',
   'x-envoy-peer-metadata-id',
   'x-forwarded-client-cert',
+  'x-inmesh-',
   'x-inmesh-peer',
 ];
 const kept = [

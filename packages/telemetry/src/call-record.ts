@@ -1,4 +1,4 @@
-import { type Call, type CallEnd, grpcStatusNumber, type Side } from '@inmesh/core';
+import { type Call, type CallEnd, grpcStatusNumber, type Origin, type Side } from '@inmesh/core';
 import { outcomeOf } from './request-labels.js';
 import type { ResponseFlag } from './response-flags.js';
 
@@ -11,7 +11,7 @@ export interface AccessDecision {
   /** Which of its rules, from 0; -1 if none. */
   readonly rule: number;
   /** Where that rule stands. */
-  readonly origin: { readonly source: string; readonly line: number } | undefined;
+  readonly origin: Origin | undefined;
   /** Why, in words. */
   readonly reason: string;
 }
