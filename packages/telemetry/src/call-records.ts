@@ -27,7 +27,7 @@ export class CallRecords {
   /** Whether decisions are kept, although there is no record. */
   readonly #keepsDecisions: boolean;
 
-  /** @param keepsDecisions - Somebody else reads {@link decisionOf}. */
+  /** @param keepsDecisions - Somebody else reads what was decided. */
   constructor(options: CallRecordsOptions, keepsDecisions: boolean) {
     this.#options = options;
     this.#keepsDecisions = keepsDecisions;
