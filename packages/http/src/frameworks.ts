@@ -2,6 +2,7 @@ import { createServer, type RequestListener, Server } from 'node:http';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { MeshError } from '@inmesh/core';
+import { noteOperation } from './operation.js';
 
 /** Which spellings of a path a router takes for the same route; see `RouterEquivalence` of `@inmesh/authz`. */
 export interface PathEquivalence {
@@ -81,10 +82,35 @@ interface FastifyLike {
   readonly initialConfig?: { readonly routerOptions?: Members } & Members;
   ready(): Promise<unknown>;
   listen: unknown;
+  addHook?(
+    name: 'onRequest',
+    hook: (request: FastifyRequestLike, reply: unknown, done: () => void) => void,
+  ): void;
+}
+
+interface FastifyRequestLike {
+  readonly raw: object;
+  readonly routeOptions?: { readonly url?: string };
 }
 
 function isFastify(app: unknown): app is FastifyLike {
   return members(app)['server'] instanceof Server && hasMethods(app, 'ready', 'inject', 'route');
+}
+
+const hooked = new WeakSet<object>();
+
+/** Fastify tells the route of a request to its own hooks only. Once it has started it takes no more of them. */
+function noteRoutes(app: FastifyLike): void {
+  if (hooked.has(app)) return;
+  hooked.add(app);
+  try {
+    app.addHook?.('onRequest', ({ raw, routeOptions }, _reply, done) => {
+      noteOperation(raw, routeOptions?.url);
+      done();
+    });
+  } catch {
+    // Its calls have no name then; nothing else depends on it.
+  }
 }
 
 function fromFastify(app: FastifyLike): HttpApplication {
@@ -99,6 +125,7 @@ function fromFastify(app: FastifyLike): HttpApplication {
   const ready = async (): Promise<void> => {
     await app.ready();
   };
+  noteRoutes(app);
   // Its own listen() opens a second, bare server for each further address of "localhost".
   app.listen = async (options: { readonly port?: number; readonly host?: string } = {}): Promise<string> => {
     await ready();

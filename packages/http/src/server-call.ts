@@ -18,6 +18,7 @@ import {
 } from '@inmesh/core';
 import { type CountingSocket, StreamMeter, takeRead, takeWritten } from '@inmesh/identity';
 import { concludeResponse, overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
+import { operationOf } from './operation.js';
 
 /** What an inbound call is answered through: a response, or the bare socket of an upgrade. */
 export interface Exit {
@@ -27,6 +28,8 @@ export interface Exit {
   readonly isGone: boolean;
   /** Whether the reply was sent to its end. */
   readonly isComplete: boolean;
+  /** The route that a framework found, as it was declared. */
+  readonly operation: string | undefined;
   /** Takes the bytes of the request from the account of its connection; asked once, at the end. */
   takeRead(): number;
   /** Takes those of the reply. */
@@ -59,6 +62,10 @@ export class ResponseExit implements Exit {
   constructor(response: ServerResponse, socket: Socket) {
     this.#response = response;
     this.#socket = socket;
+  }
+
+  get operation(): string | undefined {
+    return operationOf(this.#response.req);
   }
 
   takeRead(): number {
@@ -125,6 +132,10 @@ export class StreamExit implements Exit {
     this.#response = response;
     this.#stream = response.stream;
     this.#meter = new StreamMeter(response.stream);
+  }
+
+  get operation(): string | undefined {
+    return operationOf(this.#response.req);
   }
 
   takeRead(): number {
@@ -216,6 +227,11 @@ export class SocketExit implements Exit {
     this.#runtime = runtime;
     this.#isWebSocket = isWebSocket;
     this.#before = bytesWritten(socket);
+  }
+
+  /** Routers see no tunnels. */
+  get operation(): undefined {
+    return undefined;
   }
 
   takeRead(): number {
@@ -430,6 +446,7 @@ export class ServerCall implements PlanRun, LiveCall {
       });
     const error = this.#error;
     this.call.finish(isComplete ? undefined : error);
+    this.call.operation ??= this.#exit.operation;
     this.#plan.end(this, this.call, {
       status: error?.status ?? statusFromHttp(httpStatus),
       httpStatus,
