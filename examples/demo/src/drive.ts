@@ -4,6 +4,7 @@ import { createTestCa } from '@inmesh/identity/testing';
 import { createMesh } from 'inmesh';
 import { type Fleet, type FleetStarter, labelOf, type RunningService } from './fleet.js';
 import { type Attempt, tryPlaintext, tryTls } from './intruders.js';
+import { readTopology, type Topology } from './topology.js';
 
 /** What happened so far. */
 export interface Tally {
@@ -20,6 +21,10 @@ export interface Tally {
   ledger: { readonly payments: number; readonly duplicates: number };
   /** What callers know of whom they call, at the end. */
   hops: readonly HopRow[];
+  /** What `/frozen` answered before and after a policy came that denies it. */
+  frozen: readonly number[];
+  /** What the metrics of the services say, at the end. */
+  topology: Topology;
   /** Attempts by intruder: refused. */
   readonly refused: Map<string, number>;
   /** Attempts that were let in. */
@@ -163,6 +168,27 @@ async function disturb(starter: FleetStarter, durationMs: number): Promise<void>
 /** Shop calls that show who gets how much. */
 const minCalls = 100;
 
+/** A policy comes while everything is called. */
+async function changePolicies(
+  tally: Tally,
+  fetcher: typeof fetch,
+  starter: FleetStarter,
+  durationMs: number,
+): Promise<void> {
+  const ask = async (): Promise<number> => {
+    const reply = await fetcher('http://catalog/frozen');
+    await reply.arrayBuffer();
+    return reply.status;
+  };
+  await new Promise((resolve) => setTimeout(resolve, durationMs * 0.5));
+  const before = await ask();
+  starter.changePolicies();
+  const endMs = performance.now() + 10_000;
+  let after = before;
+  while (after === before && performance.now() < endMs) after = await ask();
+  tally.frozen = [before, after];
+}
+
 const nothing: Omit<Tally, 'replicas' | 'refused'> = {
   shop: 0,
   failed: [],
@@ -170,6 +196,8 @@ const nothing: Omit<Tally, 'replicas' | 'refused'> = {
   inDoubt: 0,
   ledger: { payments: 0, duplicates: 0 },
   hops: [],
+  frozen: [],
+  topology: { edges: [], rotations: 0 },
   letIn: [],
 };
 
@@ -217,13 +245,22 @@ export async function drive(
     }
   };
   try {
-    await Promise.all([shop(), shop(), shop(), buy(), attack(), disturb(starter, durationMs)]);
+    await Promise.all([
+      shop(),
+      shop(),
+      shop(),
+      buy(),
+      attack(),
+      disturb(starter, durationMs),
+      changePolicies(tally, mesh.fetch, starter, durationMs),
+    ]);
     tally.ledger = (await (await mesh.fetch('http://payments/ledger')).json()) as Tally['ledger'];
     const after = starter.fleet();
     tally.hops = [
       ...(await hopsOf(mesh.fetch, 'web', after)),
       ...(await hopsOf(mesh.fetch, 'orders', after)),
     ];
+    tally.topology = await readTopology(after.services);
     show(tally);
     return judge(
       tally,
@@ -253,6 +290,8 @@ function judge(tally: Tally, counts: readonly number[], who: readonly string[]):
   if (tally.ledger.duplicates > 0) failures.push(`${tally.ledger.duplicates} payments were made twice`);
   const toOrders = tally.hops.find(({ from, to }) => from === 'web' && to === 'orders');
   if (toOrders === undefined || toOrders.retries === 0) failures.push('nothing was retried');
+  if (tally.frozen.join(' ') !== '404 403') failures.push(`a policy changed ${tally.frozen.join(' to ')}`);
+  if (tally.topology.rotations === 0) failures.push('no certificate was renewed');
   for (const one of who) if ((tally.refused.get(one) ?? 0) === 0) failures.push(`never tried: ${one}`);
   if (counts.some((count) => count !== 0)) failures.push(`/admin ran for an intruder: ${counts.join()}`);
   return failures;

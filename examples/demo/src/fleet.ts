@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freeze, policies, services as servicesText, settings } from './manifests.js';
 import { markOf, type ProcessMark } from './processes.js';
 
 /** One running service, as `--json` prints it. */
@@ -15,6 +16,8 @@ export interface RunningService {
   readonly framework: string;
   readonly mode: string;
   readonly identity: string;
+  /** Where its metrics are. */
+  readonly metricsPort?: number;
 }
 
 /** Everything that runs, as `--json` prints it. */
@@ -22,7 +25,7 @@ export interface Fleet {
   readonly services: readonly RunningService[];
   readonly caDir: string;
   readonly bundle: string;
-  readonly policyDir: string;
+  readonly configDir: string;
   readonly log: string;
 }
 
@@ -33,33 +36,6 @@ export function labelOf(
 ): string {
   return services.filter((one) => one.name === name).length > 1 ? `${name}-${replica}` : name;
 }
-
-const policies = `# Who may call whom. The one identity that may use /admin is admin.
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata:
-  name: callers
-spec:
-  action: ALLOW
-  rules:
-  - from:
-    - source:
-        principals: ["dev.local/ns/default/sa/web", "dev.local/ns/default/sa/orders", "dev.local/ns/default/sa/admin"]
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata:
-  name: admin-only
-spec:
-  action: DENY
-  rules:
-  - from:
-    - source:
-        notPrincipals: ["dev.local/ns/default/sa/admin"]
-    to:
-    - operation:
-        paths: ["/admin", "/admin/*"]
-`;
 
 /** Starts services as processes that live on their own. */
 export class FleetStarter {
@@ -75,8 +51,9 @@ export class FleetStarter {
   constructor(dir: string, detached: boolean) {
     this.#dir = dir;
     this.#detached = detached;
-    mkdirSync(this.policyDir, { recursive: true, mode: 0o700 });
-    writeFileSync(join(this.policyDir, 'policies.yaml'), policies);
+    mkdirSync(this.configDir, { recursive: true, mode: 0o700 });
+    this.#write('mesh.yaml', settings);
+    this.#write('policies.yaml', policies);
     this.#log = openSync(this.log, 'a', 0o600);
   }
 
@@ -84,8 +61,8 @@ export class FleetStarter {
     return join(this.#dir, 'ca');
   }
 
-  get policyDir(): string {
-    return join(this.#dir, 'policies');
+  get configDir(): string {
+    return join(this.#dir, 'config');
   }
 
   get log(): string {
@@ -108,9 +85,11 @@ export class FleetStarter {
         PATH: process.env['PATH'],
         INMESH_SERVICE_NAME: name,
         INMESH_DEV_CA_DIR: this.caDir,
-        INMESH_POLICY_DIR: this.policyDir,
-        INMESH_DRAIN_DELAY: '100ms',
-        INMESH_HEADERS_TIMEOUT: '5s',
+        // Everything else is YAML, the same for all of them.
+        INMESH_CONFIG: this.configDir,
+        INMESH_METRICS_ADDR: '127.0.0.1:0',
+        // Long enough for a busy machine, short enough to be seen.
+        ...(this.#detached ? {} : { INMESH_DEV_CA_TTL: '12s' }),
         ...env,
       },
       stdio: ['ignore', this.#log, this.#log, 'ipc'],
@@ -147,6 +126,29 @@ export class FleetStarter {
     await this.start(name, { ...this.#environments.get(`${name}-${replica}`), PORT: String(port) }, replica);
   }
 
+  /** One more policy, while everything runs. */
+  changePolicies(): void {
+    this.#write('freeze.yaml', freeze);
+  }
+
+  /** Tells every service where those are that run. */
+  #tell(): void {
+    const names = [...new Set(this.#services.map(({ name }) => name))];
+    const entries = names.map((name) => {
+      const replicas = this.#services.filter((one) => one.name === name);
+      const protocol = replicas[0]?.protocol ?? 'http';
+      return { name, protocol, ports: replicas.map(({ port }) => port) };
+    });
+    this.#write('services.yaml', servicesText(entries));
+  }
+
+  /** Whole, under the name that is read: nobody sees half of it. */
+  #write(name: string, text: string): void {
+    const file = join(this.configDir, name);
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+  }
+
   #find(name: string, replica: number): RunningService {
     const service = this.#services.find((one) => one.name === name && one.replica === replica);
     if (service === undefined) throw new Error(`there is no ${name}-${replica}`);
@@ -156,17 +158,12 @@ export class FleetStarter {
   /** The four services of the demo. */
   async startAll(): Promise<Fleet> {
     await Promise.all([this.start('catalog'), this.start('payments')]);
-    const upstream = { INMESH_UPSTREAM_CATALOG: this.at('catalog') };
+    this.#tell();
     // The first is killed and comes back, the third is slow, the fourth fails half of its calls.
     const faults = ['', '', 'slow', 'half'];
-    await Promise.all(
-      faults.map((fault, replica) => this.start('orders', { ...upstream, DEMO_FAULT: fault }, replica)),
-    );
-    await this.start('web', {
-      INMESH_UPSTREAM_ORDERS: this.at('orders'),
-      INMESH_UPSTREAM_PAYMENTS: this.at('payments'),
-      INMESH_RETRY_ON: 'connect-failure,refused-stream,reset,unavailable,cancelled,503',
-    });
+    await Promise.all(faults.map((fault, replica) => this.start('orders', { DEMO_FAULT: fault }, replica)));
+    this.#tell();
+    await this.start('web');
     return this.fleet();
   }
 
@@ -175,7 +172,7 @@ export class FleetStarter {
       services: [...this.#services],
       caDir: this.caDir,
       bundle: join(this.caDir, 'dev.local', 'ca.crt'),
-      policyDir: this.policyDir,
+      configDir: this.configDir,
       log: this.log,
     };
   }

@@ -10,6 +10,7 @@ import { type Fleet, FleetStarter } from './fleet.js';
 import { stopAll } from './processes.js';
 import { renderHops, renderPage, renderTally, renderTopology } from './render.js';
 import { DemoState, dirPrefix } from './state.js';
+import { renderTopologyOf } from './topology.js';
 
 const { values } = parseArgs({
   options: {
@@ -68,7 +69,7 @@ async function run(dir: string): Promise<number> {
       print(renderTally(tally));
     });
     if (!process.stdout.isTTY && last !== undefined) print(renderTally(last));
-    if (last !== undefined) print(`\n${renderHops(last)}`);
+    if (last !== undefined) print(`\n${renderHops(last)}\n\n${renderTopologyOf(last.topology)}`);
     print(failures.length === 0 ? '\n  ✓ every expectation held' : `\n  ✗ ${failures.join('\n  ✗ ')}`);
     return failures.length === 0 ? 0 : 1;
   } finally {

@@ -15,6 +15,8 @@ export function renderTopology(fleet: Fleet): string {
     ...rows,
     '',
     '  orders-0 is killed and comes back, orders-2 is slow, orders-3 fails half of its calls',
+    `  config   ${fleet.configDir}`,
+    `  metrics  http://127.0.0.1:${fleet.services.find(({ name }) => name === 'web')?.metricsPort}/metrics`,
     '',
   ].join('\n');
 }
@@ -37,6 +39,8 @@ function lines(tally: Tally): readonly (readonly [string, string])[] {
       (who) => [`intruder: ${who}`, `${tally.refused.get(who) ?? 0} refused`] as const,
     ),
     ['let in', String(tally.letIn.length)],
+    ['a policy that comes under load', tally.frozen.join(' → ') || '-'],
+    ['certificates renewed under load', String(tally.topology.rotations)],
   ];
 }
 

@@ -44,6 +44,7 @@ export async function runService({
     framework,
     mode: mtls,
     identity,
+    metricsPort: mesh.metricsAddress()?.port,
   });
   // SIGTERM is the mesh's; Ctrl-C of a demo is to be as gentle.
   process.on('SIGINT', () => process.kill(process.pid, 'SIGTERM'));
