@@ -50,6 +50,11 @@ function decodeRuns(text: string, runs: RegExp, decode: Decode): string {
 const anyEscape = /(?:%[0-9a-f]{2})+/gi;
 const noSlashEscape = /(?:%(?!2f|5c)[0-9a-f]{2})+/gi;
 
+/** An escape that stays is the same in either case of its digits: who splits first decodes `%2f` and `%2F` alike. */
+function foldEscapes(text: string): string {
+  return text.replaceAll(/%[0-9a-f]{2}/gi, (escaped) => escaped.toUpperCase());
+}
+
 /**
  * `text` as it stands and as routers decode it: whole, without slashes (who splits first), and like `decodeURI` (Hono,
  * Fastify), which leaves what has a meaning in a URL.
@@ -61,7 +66,7 @@ function decodings(text: string, router: RouterEquivalence): readonly string[] {
     decodeRuns(text, anyEscape, decodeURIComponent),
     decodeRuns(text, noSlashEscape, decodeURIComponent),
     decodeRuns(text, anyEscape, decodeURI),
-  ];
+  ].map(foldEscapes);
 }
 
 function isAscii(text: string): boolean {
