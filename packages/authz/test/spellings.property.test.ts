@@ -114,7 +114,7 @@ function patternsOf(of: string): fc.Arbitrary<string> {
 
 /** Other ways to write `of`; only some of them mean the same to a router. */
 function respell(of: string): fc.Arbitrary<string> {
-  return fc.array(fc.tuple(fc.nat(), fc.nat({ max: 4 })), { maxLength: 4 }).map((edits) => {
+  return fc.array(fc.tuple(fc.nat(), fc.nat({ max: 6 })), { maxLength: 4 }).map((edits) => {
     let result = of;
     for (const [at, edit] of edits) {
       const i = 1 + (at % Math.max(1, result.length - 1));
@@ -126,6 +126,9 @@ function respell(of: string): fc.Arbitrary<string> {
         result = result.slice(0, i) + flipped + result.slice(i + 1);
       } else if (edit === 3 && char !== '' && char !== '%' && char !== '/')
         result = `${result.slice(0, i)}%${char.charCodeAt(0).toString(16)}${result.slice(i + 1)}`;
+      else if (edit === 5) result = result.replace(escapes, (run) => run.toLowerCase());
+      else if (edit === 6)
+        result = result.slice(0, i) + result.slice(i).replace(escapes, (run) => run.toLowerCase());
       else if (edit === 4) result = decodeEach(result, /%(?:21|3b|3d)/gi, decodeURIComponent);
     }
     return result;
