@@ -201,6 +201,28 @@ const nothing: Omit<Tally, 'replicas' | 'refused'> = {
   letIn: [],
 };
 
+/** Every intruder against every service, as long as `isOn`. */
+async function attackAll(
+  tally: Tally,
+  starter: FleetStarter,
+  intruders: readonly Intruder[],
+  isOn: () => boolean,
+  show: () => void,
+): Promise<void> {
+  while (isOn()) {
+    // Whoever is dead or starting has nobody to attack.
+    const alive = starter.fleet().services.filter((one) => !(one.name === 'orders' && one.replica === 0));
+    for (const service of alive) {
+      for (const { who, attempt, isRefused } of intruders) {
+        const result = await attempt(service);
+        if (isRefused(result)) tally.refused.set(who, (tally.refused.get(who) ?? 0) + 1);
+        else tally.letIn.push(`${who} at ${service.name}: ${result.reply.slice(0, 80)} ${result.error}`);
+      }
+      show();
+    }
+  }
+}
+
 /** Drives the fleet for `durationMs`: shop calls as an honest client, and every intruder against every service. */
 export async function drive(
   starter: FleetStarter,
@@ -229,22 +251,8 @@ export async function drive(
   const buy = async (): Promise<void> => {
     for (let i = 0; isOn(); i++) await pay(tally, mesh.fetch, String(i));
   };
-  const attack = async (): Promise<void> => {
-    while (isOn()) {
-      // Whoever is dead or starting has nobody to attack.
-      for (const service of starter
-        .fleet()
-        .services.filter((one) => !(one.name === 'orders' && one.replica === 0))) {
-        for (const { who, attempt, isRefused } of intruders) {
-          const result = await attempt(service);
-          if (isRefused(result)) tally.refused.set(who, (tally.refused.get(who) ?? 0) + 1);
-          else tally.letIn.push(`${who} at ${service.name}: ${result.reply.slice(0, 80)} ${result.error}`);
-        }
-        show(tally);
-      }
-    }
-  };
   try {
+    const attack = (): Promise<void> => attackAll(tally, starter, intruders, isOn, () => show(tally));
     await Promise.all([
       shop(),
       shop(),

@@ -3,4 +3,4 @@ import { createShop } from './shop.js';
 
 const mesh = await createMesh();
 const { port } = await mesh.serve(createShop(mesh)).listen(Number(process.env['PORT'] ?? 8080));
-console.log(`shop at ${port}`);
+process.stdout.write(`shop at ${port}\n`);

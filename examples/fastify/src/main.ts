@@ -3,4 +3,4 @@ import { createPrices } from './prices.js';
 
 const mesh = await createMesh();
 const { port } = await mesh.serve(createPrices(mesh)).listen(Number(process.env['PORT'] ?? 8080));
-console.log(`prices at ${port}`);
+process.stdout.write(`prices at ${port}\n`);

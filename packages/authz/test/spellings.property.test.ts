@@ -112,27 +112,35 @@ function patternsOf(of: string): fc.Arbitrary<string> {
     );
 }
 
+const toLower = (run: string): string => run.toLowerCase();
+
+/** Edits of a path at a place. */
+const edits: readonly ((of: string, i: number) => string)[] = [
+  (of) => (of.endsWith('/') && of.length > 1 ? of.slice(0, -1) : `${of}/`),
+  (of) => `${of};x`,
+  (of, i) => {
+    const char = of.charAt(i);
+    const flipped = char === char.toUpperCase() ? char.toLowerCase() : char.toUpperCase();
+    return of.slice(0, i) + flipped + of.slice(i + 1);
+  },
+  (of, i) => {
+    const char = of.charAt(i);
+    if (['', '%', '/'].includes(char)) return of;
+    return `${of.slice(0, i)}%${char.charCodeAt(0).toString(16)}${of.slice(i + 1)}`;
+  },
+  (of) => decodeEach(of, /%(?:21|3b|3d)/gi, decodeURIComponent),
+  (of) => of.replace(escapes, toLower),
+  (of, i) => of.slice(0, i) + of.slice(i).replace(escapes, toLower),
+];
+
 /** Other ways to write `of`; only some of them mean the same to a router. */
 function respell(of: string): fc.Arbitrary<string> {
-  return fc.array(fc.tuple(fc.nat(), fc.nat({ max: 6 })), { maxLength: 4 }).map((edits) => {
-    let result = of;
-    for (const [at, edit] of edits) {
-      const i = 1 + (at % Math.max(1, result.length - 1));
-      const char = result.charAt(i);
-      if (edit === 0) result = result.endsWith('/') && result.length > 1 ? result.slice(0, -1) : `${result}/`;
-      else if (edit === 1) result = `${result};x`;
-      else if (edit === 2 && /[a-z]/i.test(char)) {
-        const flipped = char === char.toUpperCase() ? char.toLowerCase() : char.toUpperCase();
-        result = result.slice(0, i) + flipped + result.slice(i + 1);
-      } else if (edit === 3 && char !== '' && char !== '%' && char !== '/')
-        result = `${result.slice(0, i)}%${char.charCodeAt(0).toString(16)}${result.slice(i + 1)}`;
-      else if (edit === 5) result = result.replace(escapes, (run) => run.toLowerCase());
-      else if (edit === 6)
-        result = result.slice(0, i) + result.slice(i).replace(escapes, (run) => run.toLowerCase());
-      else if (edit === 4) result = decodeEach(result, /%(?:21|3b|3d)/gi, decodeURIComponent);
-    }
-    return result;
-  });
+  const edit = fc.tuple(fc.nat(), fc.constantFrom(...edits));
+  return fc
+    .array(edit, { maxLength: 4 })
+    .map((list) =>
+      list.reduce((result, [at, change]) => change(result, 1 + (at % Math.max(1, result.length - 1))), of),
+    );
 }
 
 const request = (of: string): RequestFacts => ({

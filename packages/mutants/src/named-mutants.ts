@@ -8,8 +8,8 @@ const who: readonly Mutant[] = [
     name: 'authorize is not in the stack',
     package: 'inmesh',
     file: 'src/default-stacks.ts',
-    find: 'return [metrics, authorize, retryGuard(), deadline(runtime)];',
-    replace: 'return [metrics, retryGuard(), { ...deadline(runtime), after: [] }];',
+    find: 'return [serverTrace(), ...seen, authorize, retryGuard(), deadline(runtime)];',
+    replace: 'return [serverTrace(), ...seen, retryGuard(), { ...deadline(runtime), after: [] }];',
     tests: ['inmesh/test/mesh.integration.test.ts'],
   },
   {
