@@ -1,7 +1,7 @@
 import type { RunningService } from './fleet.js';
 
 /** Calls of one service to another, as its metrics count them. */
-export interface Edge {
+interface Edge {
   readonly from: string;
   readonly to: string;
   readonly protocol: string;
