@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshError, type MeshOptions } from '../src/index.js';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
+import { useMeshes } from './meshes.js';
 
 const allow = (...accounts: readonly string[]): string => `---
 apiVersion: security.istio.io/v1
@@ -28,32 +28,14 @@ const route = (name: string, http: string): string =>
   `---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ${name}}\nspec:\n  hosts: [${name}]\n  http:\n  - ${http}\n`;
 
 describe('the configuration file', () => {
+  const meshes = useMeshes();
+  const { make } = meshes;
   let dir: string;
   let file: string;
-  let meshes: Mesh[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-config-'));
+  beforeEach(() => {
+    ({ dir } = meshes);
     file = join(dir, 'mesh.yaml');
-    meshes = [];
   });
-  afterEach(async () => {
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
-  });
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      drainTimeout: '1s',
-      logLevel: 'off',
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
   /** As an editor does: whole, by a rename. */
   const write = async (text: string, path = file): Promise<void> => {
     await writeFile(`${path}.new`, text);

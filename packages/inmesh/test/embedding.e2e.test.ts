@@ -1,46 +1,28 @@
 import { type ChildProcess, execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshOptions } from '../src/index.js';
+import type { Mesh } from '../src/index.js';
+import { useMeshes } from './meshes.js';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 
 describe('a mesh', () => {
-  let dir: string;
-  let meshes: Mesh[];
+  const meshes = useMeshes();
+  const { make } = meshes;
   let children: ChildProcess[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-embedding-'));
-    meshes = [];
+  beforeEach(() => {
     children = [];
   });
-  afterEach(async () => {
+  afterEach(() => {
     for (const child of children) if (child.exitCode === null) child.kill('SIGKILL');
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
   });
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      drainTimeout: '1s',
-      logLevel: 'off',
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
   const env = (more: Record<string, string> = {}): Record<string, string> => ({
     PATH: process.env['PATH'] ?? '',
-    INMESH_DEV_CA_DIR: join(dir, 'ca'),
+    INMESH_DEV_CA_DIR: join(meshes.dir, 'ca'),
     INMESH_DRAIN_DELAY: '0ms',
     INMESH_LOG_LEVEL: 'error',
     ...more,
@@ -49,7 +31,7 @@ describe('a mesh', () => {
   it('serves one port from every worker of a cluster, and each drains', async () => {
     const primary = fork(fixture('cluster.mjs'), [], {
       env: env({ INMESH_SERVICE_NAME: 'orders' }),
-      cwd: dir,
+      cwd: meshes.dir,
     });
     children.push(primary);
     const [{ ports }] = (await once(primary, 'message')) as [{ ports: number[] }];
@@ -71,7 +53,7 @@ describe('a mesh', () => {
     const threads = ['first', 'second'].map(
       (serviceName) =>
         new Worker(fixture('thread.mjs'), {
-          workerData: { serviceName, cwd: dir, devCaDir: join(dir, 'ca') },
+          workerData: { serviceName, cwd: meshes.dir, devCaDir: join(meshes.dir, 'ca') },
         }),
     );
     const ports = await Promise.all(
@@ -87,9 +69,9 @@ describe('a mesh', () => {
   });
 
   it('is required by CommonJS, and sees what dotenv has set before it is made', async () => {
-    await writeFile(join(dir, '.env'), 'INMESH_SERVICE_NAME=shop\nINMESH_TIMEOUT=7s\n');
+    await writeFile(join(meshes.dir, '.env'), 'INMESH_SERVICE_NAME=shop\nINMESH_TIMEOUT=7s\n');
     const out = await new Promise<string>((resolve, reject) => {
-      execFile(process.execPath, [fixture('common.cjs')], { env: env(), cwd: dir }, (error, stdout) =>
+      execFile(process.execPath, [fixture('common.cjs')], { env: env(), cwd: meshes.dir }, (error, stdout) =>
         error === null ? resolve(stdout) : reject(error),
       );
     });

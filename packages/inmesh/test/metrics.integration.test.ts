@@ -1,13 +1,13 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshError, type MeshOptions } from '../src/index.js';
+import { describe, expect, it } from 'vitest';
+import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
+import { useMeshes } from './meshes.js';
 
 interface Answer {
   readonly status: number;
@@ -16,29 +16,8 @@ interface Answer {
 }
 
 describe('metrics and probes', () => {
-  let dir: string;
-  let meshes: Mesh[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-metrics-'));
-    meshes = [];
-  });
-  afterEach(async () => {
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
-  });
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      logLevel: 'off',
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
+  const meshes = useMeshes();
+  const { make } = meshes;
   const ask = async (mesh: Mesh, path: string, accept = '*/*'): Promise<Answer> => {
     const reply = await fetch(`http://127.0.0.1:${mesh.metricsAddress()?.port}${path}`, {
       headers: { accept },
@@ -92,8 +71,8 @@ describe('metrics and probes', () => {
   });
 
   it('says that policies on disk are wrong and stays ready with the last good ones', async () => {
-    const policyDir = join(dir, 'policies');
-    await (await import('node:fs/promises')).mkdir(policyDir);
+    const policyDir = join(meshes.dir, 'policies');
+    await mkdir(policyDir);
     const file = join(policyDir, 'policy.yaml');
     await writeFile(
       file,

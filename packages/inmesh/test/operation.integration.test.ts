@@ -1,36 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import express, { type Request, type Response, Router } from 'express';
 import fastify from 'fastify';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshOptions } from '../src/index.js';
+import { describe, expect, it } from 'vitest';
+import { useMeshes } from './meshes.js';
 
 describe('the operation of a call', () => {
-  let dir: string;
-  let meshes: Mesh[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-operation-'));
-    meshes = [];
-  });
-  afterEach(async () => {
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
-  });
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      drainTimeout: '1s',
-      logLevel: 'off',
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
+  const { make } = useMeshes();
   /** Operations of calls to these paths, in their order. */
   const operationsOf = async (app: unknown, paths: readonly string[]): Promise<readonly unknown[]> => {
     const orders = await make('orders');

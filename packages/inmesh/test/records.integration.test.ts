@@ -1,25 +1,16 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Client } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshError, type MeshOptions } from '../src/index.js';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
+import { useMeshes } from './meshes.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
 describe('records of calls', () => {
-  let dir: string;
-  let meshes: Mesh[];
+  const meshes = useMeshes();
   let lines: Fields[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-records-'));
-    meshes = [];
+  beforeEach(() => {
     lines = [];
-  });
-  afterEach(async () => {
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
   });
   const logger = {
     debug() {},
@@ -29,20 +20,8 @@ describe('records of calls', () => {
     warn() {},
     error() {},
   };
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      drainTimeout: '1s',
-      logger,
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
+  const make = (serviceName: string, options: MeshOptions = {}): Promise<Mesh> =>
+    meshes.make(serviceName, { logger, logLevel: undefined, ...options });
   const serve = async (
     options: MeshOptions,
   ): Promise<{ readonly orders: Mesh; readonly address: string }> => {

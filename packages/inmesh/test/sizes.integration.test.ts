@@ -1,13 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { get, type IncomingMessage, type ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { Client, Server } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh, type MeshOptions } from '../src/index.js';
+import { describe, expect, it } from 'vitest';
+import type { Mesh } from '../src/index.js';
+import { useMeshes } from './meshes.js';
 
 const asIs = (bytes: Buffer): Buffer => bytes;
 const chat = {
@@ -43,30 +41,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 }
 
 describe('sizes, messages and connections', () => {
-  let dir: string;
-  let meshes: Mesh[];
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'inmesh-sizes-'));
-    meshes = [];
-  });
-  afterEach(async () => {
-    await Promise.all(meshes.map((mesh) => mesh.close()));
-    await rm(dir, { recursive: true, force: true });
-  });
-  const make = async (serviceName: string, options: MeshOptions = {}): Promise<Mesh> => {
-    const mesh = await createMesh({
-      env: {},
-      cwd: dir,
-      serviceName,
-      devCaDir: join(dir, 'ca'),
-      drainDelay: 0,
-      drainTimeout: '1s',
-      logLevel: 'off',
-      ...options,
-    });
-    meshes.push(mesh);
-    return mesh;
-  };
+  const { make } = useMeshes();
   const serve = async (app: (request: IncomingMessage, response: ServerResponse) => void) => {
     const orders = await make('orders');
     const server = orders.serve(app);
