@@ -1,7 +1,6 @@
 import { compilePolicies, normalizeTarget } from '@inmesh/authz';
 import { parsePolicyObject } from '@inmesh/config/policies';
 import {
-  type CallEnd,
   CallState,
   cleanHeaders,
   FlatHeaders,
@@ -11,6 +10,7 @@ import {
   unknownConnection,
   type Workload,
 } from '@inmesh/core';
+import { okEnd } from '@inmesh/core/testing';
 import { Edges, MetricStore, RequestMetrics } from '@inmesh/telemetry';
 import { nanoseconds } from './batches.js';
 import { makePolicies } from './policies.js';
@@ -105,17 +105,9 @@ function counting(): number {
         onCancel: () => {},
       }),
   );
-  const end: CallEnd = {
-    status: 'ok',
-    httpStatus: 200,
-    error: undefined,
-    isLocalReply: false,
-    requestBytes: 200,
-    responseBytes: 1500,
-  };
   return nanoseconds((i) => {
     const call = calls[i & 63];
-    if (call !== undefined) phases?.end?.(call, end);
+    if (call !== undefined) phases?.end?.(call, okEnd);
   });
 }
 

@@ -1,4 +1,5 @@
 import { CallState, compile, FlatHeaders, type Layer, type PlanRun } from '../src/index.js';
+import { okEnd } from '../src/testing.js';
 
 /** Cost of 10 layers with 3 phases each: nanoseconds and heap bytes a call. */
 export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly bytes: number } {
@@ -42,14 +43,7 @@ export function measurePlan(calls = 2_000_000): { readonly ns: number; readonly 
     onCancel: () => {},
   });
   const head = { httpStatus: 200, grpcStatus: undefined, headers: call.headers };
-  const end = {
-    status: 'ok',
-    httpStatus: 200,
-    error: undefined,
-    isLocalReply: false,
-    requestBytes: 200,
-    responseBytes: 1500,
-  } as const;
+  const end = okEnd;
   const run: PlanRun = { entered: 0, hasEnded: false, onPass: () => {}, onHalt: () => {} };
   const loop = (n: number): void => {
     for (let i = 0; i < n; i++) {

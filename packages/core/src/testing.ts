@@ -1,3 +1,4 @@
+import type { CallEnd } from './call.js';
 import { type Runtime, sleepOn, type Timer } from './runtime.js';
 import { TimerWheel } from './timer-wheel.js';
 
@@ -50,3 +51,13 @@ export function createManualRuntime(
   };
   return runtime;
 }
+
+/** A call over HTTP that ended well. */
+export const okEnd: CallEnd = Object.freeze({
+  status: 'ok',
+  httpStatus: 200,
+  error: undefined,
+  isLocalReply: false,
+  requestBytes: 200,
+  responseBytes: 1500,
+});

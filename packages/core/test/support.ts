@@ -37,14 +37,7 @@ export function createRun(): RecordingRun {
   };
 }
 
-export const okEnd = {
-  status: 'ok',
-  httpStatus: 200,
-  error: undefined,
-  isLocalReply: false,
-  requestBytes: 200,
-  responseBytes: 1500,
-} as const;
+export { okEnd } from '../src/testing.js';
 
 export function tick(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -1,5 +1,4 @@
 import {
-  type CallEnd,
   CallState,
   type ConnectionFacts,
   FlatHeaders,
@@ -10,7 +9,7 @@ import {
   parseSpiffeId,
   type Verdict,
 } from '@inmesh/core';
-import { createManualRuntime } from '@inmesh/core/testing';
+import { createManualRuntime, okEnd } from '@inmesh/core/testing';
 import { describe, expect, it } from 'vitest';
 import {
   deadline,
@@ -76,15 +75,6 @@ function request(phases: Phases, { call }: Inbound): Verdict {
   return verdict;
 }
 
-const ended = {
-  status: 'ok',
-  httpStatus: 200,
-  error: undefined,
-  isLocalReply: false,
-  requestBytes: 200,
-  responseBytes: 1500,
-} as CallEnd;
-
 describe('deadline()', () => {
   const header = 'x-envoy-expected-rq-timeout-ms';
 
@@ -108,7 +98,7 @@ describe('deadline()', () => {
     const one = inbound([header, '300']);
     void request(phases, one);
     expect(runtime.armed).toBe(1);
-    phases.end?.(one.call, ended);
+    phases.end?.(one.call, okEnd);
     expect(runtime.armed).toBe(0);
   });
 

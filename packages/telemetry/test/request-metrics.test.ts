@@ -11,6 +11,7 @@ import {
   type Side,
   unknownConnection,
 } from '@inmesh/core';
+import { okEnd } from '@inmesh/core/testing';
 import { describe, expect, it } from 'vitest';
 import {
   ConnectionMetrics,
@@ -77,15 +78,7 @@ function createMetrics(maxSeries?: number) {
       onCancel: () => {},
     });
     nowMs += 7;
-    const given: CallEnd = {
-      status: 'ok',
-      httpStatus: 200,
-      error: undefined,
-      isLocalReply: false,
-      requestBytes: 200,
-      responseBytes: 1500,
-      ...end,
-    };
+    const given: CallEnd = { ...okEnd, ...end };
     layer.bind({ side })?.end?.(call, given);
   };
   const series = () => {
@@ -197,14 +190,7 @@ describe('request metrics', () => {
       startedMs: 0,
       messages,
     } as const;
-    const end = {
-      status: 'ok',
-      httpStatus: 200,
-      error: undefined,
-      isLocalReply: false,
-      requestBytes: 0,
-      responseBytes: 0,
-    } as const;
+    const end = okEnd;
     const counted = () =>
       ['request', 'response'].map((name) =>
         Number(
