@@ -388,8 +388,9 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
         runtime,
       );
     [policies] = await Promise.all([
-      PolicyEngine.start({ config: values, objects, workload, runtime, logger }, (directory) =>
-        wait(directory, 'policies'),
+      PolicyEngine.start(
+        { config: values, texts: config.texts, objects, workload, runtime, logger },
+        (directory) => wait(directory, 'policies'),
       ),
       wait(source, 'identity'),
       traffic.lookedUp(values.startupTimeout),

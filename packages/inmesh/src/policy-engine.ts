@@ -8,6 +8,8 @@ import type { PathEquivalence } from '@inmesh/http';
 export interface PolicyInputs {
   /** The configuration. */
   readonly config: MeshConfig;
+  /** Texts of the configuration file, for mistakes in its policies. @defaultValue none */
+  readonly texts?: ReadonlyMap<string, string>;
   /** Policies in code. */
   readonly objects: readonly unknown[];
   /** Who we are. */
@@ -80,7 +82,7 @@ export class PolicyEngine {
       engine.#directory = directory;
       await waitFor(directory);
     }
-    compilePolicies(engine.#fixed, workload);
+    await engine.check({ values: config, texts: inputs.texts ?? new Map<string, string>() });
     engine.#directory?.subscribe((state) => {
       if (state.kind === 'ready' && state.error === undefined) engine.#apply(state.value);
     });
@@ -93,7 +95,7 @@ export class PolicyEngine {
    *
    * @throws MeshError `INMESH_ERR_POLICY_*`
    */
-  async check({ values, texts }: ResolvedConfig): Promise<void> {
+  async check({ values, texts }: Pick<ResolvedConfig, 'texts' | 'values'>): Promise<void> {
     try {
       compilePolicies([...fixedOf(values, this.#objects), ...this.#ofDirectory()], this.#inputs.workload);
     } catch (error) {

@@ -82,6 +82,10 @@ describe('the configuration file', () => {
     expect(
       (await fault(route('shop', 'match: [{uri: {regex: "("}}]\n    redirect: {authority: x}'))).message,
     ).toMatch(/^error\[INMESH_ERR_CONFIG_INVALID\][^]*-->.*mesh\.yaml:8:\d+\n/);
+    const broken = allow('web').replace('rules:', "rules:\n  - to: [{operation: {paths: ['/a/{x']}}]");
+    expect((await fault(broken)).message).toMatch(
+      /^error\[INMESH_ERR_POLICY_INVALID\][^]*--> .*mesh\.yaml:7:5\n/,
+    );
     expect(
       (await fault('a: 1', { env: { INMESH_CONFIG: join(dir, 'none.yaml') }, configFile: undefined })).code,
     ).toBe('INMESH_ERR_CONFIG_UNREADABLE');
