@@ -12,6 +12,7 @@ import {
   MetricStore,
   NodeMetrics,
   RequestMetrics,
+  recordedTraceOf,
   registerWith,
   renderMetrics,
 } from '@inmesh/telemetry';
@@ -72,7 +73,7 @@ export class MeshMetrics {
     this.#store = new MetricStore({ runtime });
     const principal = (): string => identityOf(source)?.svid.id.uri ?? 'unknown';
     const edges = new Edges({ workload, principal, identitiesOf });
-    const requests = new RequestMetrics({ store: this.#store, edges, runtime });
+    const requests = new RequestMetrics({ store: this.#store, edges, traceOf: recordedTraceOf, runtime });
     this.layer = requests.layer;
     this.onRefused = requests.count;
     this.#store.beforeRead(() => forEachCall(requests.countSoFar));

@@ -17,6 +17,8 @@ const method = {
 export interface Hops {
   /** Calls the first by HTTP. */
   readonly caller: Mesh;
+  /** The first. */
+  readonly first: Mesh;
   /** What the last one was sent. */
   readonly seen: () => NodeJS.Dict<string | string[]>;
   close(): Promise<void>;
@@ -74,6 +76,7 @@ export async function startHops(dir: string, failures = 0): Promise<Hops> {
   const caller = await make('caller', { first: `127.0.0.1:${firstPort}` });
   return {
     caller,
+    first,
     seen: () => seen,
     async close() {
       client.close();

@@ -118,6 +118,14 @@ describe('with a tracer', () => {
     });
   });
 
+  it('is found from the metrics of the service', async () => {
+    const [span] = await call();
+    expect(await hops.first.metricsText('openmetrics')).toContain(
+      `# {trace_id="${span?.spanContext().traceId}"}`,
+    );
+    expect(await hops.first.metricsText()).not.toContain('trace_id');
+  });
+
   it('joins the trace of its caller, respects that it is not sampled, and carries baggage', async () => {
     const traceId = 'c'.repeat(32);
     const baggage = 'userId=alice';

@@ -1,5 +1,5 @@
 import { type CollectedFamily, Family, type MetricStore } from './metric-store.js';
-import { CounterSeries, HistogramSeries } from './series.js';
+import { CounterSeries, type Exemplar, HistogramSeries } from './series.js';
 
 /** How metrics are written down. */
 export type ExpositionFormat = 'openmetrics' | 'prometheus';
@@ -41,10 +41,17 @@ function boundText(bound: number, format: ExpositionFormat): string {
   return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : String(bound);
 }
 
+/** What OpenMetrics lets follow the sample of a bucket; the text format of Prometheus knows nothing like it. */
+function exemplarText(exemplar: Exemplar | undefined, format: ExpositionFormat): string {
+  if (exemplar === undefined || format === 'prometheus') return '';
+  const { traceId, value, wallMs } = exemplar;
+  return ` # {trace_id="${traceId}"} ${numberText(value)} ${(wallMs / 1000).toFixed(3)}`;
+}
+
 function histogramLines(
   name: string,
   labels: string,
-  { bounds, counts, sum }: HistogramSeries,
+  { bounds, counts, sum, exemplars = [] }: HistogramSeries,
   format: ExpositionFormat,
   lines: string[],
 ): void {
@@ -52,12 +59,14 @@ function histogramLines(
   let count = 0;
   for (const [i, bound] of bounds.entries()) {
     count += counts[i] ?? 0;
-    lines.push(`${name}_bucket{${prefix}le="${boundText(bound, format)}"} ${count}`);
+    lines.push(
+      `${name}_bucket{${prefix}le="${boundText(bound, format)}"} ${count}${exemplarText(exemplars[i], format)}`,
+    );
   }
   count += counts[bounds.length] ?? 0;
   const all = labels === '' ? '' : `{${labels}}`;
   lines.push(
-    `${name}_bucket{${prefix}le="+Inf"} ${count}`,
+    `${name}_bucket{${prefix}le="+Inf"} ${count}${exemplarText(exemplars[bounds.length], format)}`,
     `${name}_sum${all} ${numberText(sum)}`,
     `${name}_count${all} ${count}`,
   );

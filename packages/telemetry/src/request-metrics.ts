@@ -18,8 +18,10 @@ export interface RequestMetricsOptions {
   readonly store: MetricStore;
   /** Who calls whom. */
   readonly edges: Edges;
+  /** The trace that a call is in, if that is recorded. @defaultValue nobody traces */
+  readonly traceOf?: (call: RefusedCall) => string | undefined;
   /** Time. */
-  readonly runtime: Pick<Runtime, 'now'>;
+  readonly runtime: Pick<Runtime, 'now' | 'wallMs'>;
 }
 
 /** The series of one pair of parties and one outcome. */
@@ -118,7 +120,12 @@ export class RequestMetrics {
       outcomes.set(key, bound);
     }
     bound.total.add(1);
-    bound.duration.observe(this.#options.runtime.now() - call.startedMs);
+    const { runtime, traceOf } = this.#options;
+    const durationMs = runtime.now() - call.startedMs;
+    const bucket = bound.duration.observe(durationMs);
+    const traceId = traceOf?.(call);
+    if (traceId !== undefined)
+      bound.duration.exemplify(bucket, { traceId, value: durationMs, wallMs: runtime.wallMs() });
     bound.requestBytes.observe(end.requestBytes);
     bound.responseBytes.observe(end.responseBytes);
     if (call.messages !== undefined) this.#messages.end(call, call.messages);

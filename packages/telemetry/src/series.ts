@@ -38,6 +38,16 @@ export class CounterSeries extends Series {
   }
 }
 
+/** A call that a bucket counted, by which its trace is found. */
+export interface Exemplar {
+  /** Of its trace. */
+  readonly traceId: string;
+  /** What was observed. */
+  readonly value: number;
+  /** When, in milliseconds of Unix time. */
+  readonly wallMs: number;
+}
+
 /** How often values fell into which bucket. */
 export class HistogramSeries extends Series {
   /** Upper bounds, ascending. */
@@ -46,6 +56,8 @@ export class HistogramSeries extends Series {
   readonly counts: Float64Array;
   /** Of everything that was observed. */
   sum = 0;
+  /** The last traced one of each bucket; made with the first. */
+  exemplars: (Exemplar | undefined)[] | undefined;
   readonly #bounds: Float64Array;
 
   /** @param bounds - Of the family. */
@@ -56,8 +68,8 @@ export class HistogramSeries extends Series {
     this.counts = new Float64Array(bounds.length + 1);
   }
 
-  /** Counts a value. */
-  observe(value: number): void {
+  /** Counts a value. @returns its bucket */
+  observe(value: number): number {
     const { counts } = this;
     const bounds = this.#bounds;
     // The first bound that is not below the value. Halving takes a third of the time of one after the other.
@@ -70,5 +82,12 @@ export class HistogramSeries extends Series {
     (counts[bucket] as number) += 1;
     this.sum += value;
     this.isTouched = true;
+    return bucket;
+  }
+
+  /** Keeps a call that a bucket counted. */
+  exemplify(bucket: number, exemplar: Exemplar): void {
+    this.exemplars ??= [];
+    this.exemplars[bucket] = exemplar;
   }
 }

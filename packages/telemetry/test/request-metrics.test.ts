@@ -48,9 +48,9 @@ interface Given {
   readonly end?: Partial<CallEnd>;
 }
 
-function createMetrics(maxSeries?: number) {
+function createMetrics(maxSeries?: number, traceId?: string) {
   let nowMs = 0;
-  const runtime = { now: () => nowMs };
+  const runtime = { now: () => nowMs, wallMs: () => 1_700_000_000_000 + nowMs };
   const store = new MetricStore({ runtime, ...(maxSeries === undefined ? {} : { maxSeries }) });
   const edges = new Edges({
     workload,
@@ -58,7 +58,7 @@ function createMetrics(maxSeries?: number) {
     identitiesOf: (cluster) =>
       cluster === 'bank.money' ? [{ uri: 'spiffe://dev.local/ns/money/sa/bank' }] : [],
   });
-  const metrics = new RequestMetrics({ store, edges, runtime });
+  const metrics = new RequestMetrics({ store, edges, runtime, traceOf: () => traceId });
   const { layer } = metrics;
   const run = ({
     side = 'server',
@@ -177,6 +177,18 @@ describe('request metrics', () => {
     expect(text).toMatch(/^istio_request_bytes_sum\{.*\} 500$/m);
     expect(text).toMatch(/^istio_response_bytes_sum\{.*\} 1500$/m);
     expect(text).toMatch(/^istio_request_bytes_bucket\{.*le="250"\} 1$/m);
+  });
+
+  it('leads from a bucket to a trace, in OpenMetrics', () => {
+    const { run, store } = createMetrics(undefined, 'a'.repeat(32));
+    run({});
+    const line = /^istio_request_duration_milliseconds_bucket\{.*le="10(?:\.0)?"\} 1(.*)$/m;
+    expect(line.exec(renderMetrics(store, 'openmetrics'))?.[1]).toBe(
+      ` # {trace_id="${'a'.repeat(32)}"} 7 1700000000.007`,
+    );
+    expect(line.exec(renderMetrics(store, 'prometheus'))?.[1]).toBe('');
+    // The buckets above count it, too, and none of them is where it fell.
+    expect(renderMetrics(store, 'openmetrics').match(/trace_id/g)).toHaveLength(1);
   });
 
   it('counts messages while a stream goes on, and each only once', () => {

@@ -1,5 +1,5 @@
 import { Server } from 'node:http';
-import { type Call, CallContext, contextKey, type Headers, type Layer } from '@inmesh/core';
+import { type Call, CallContext, contextKey, type Headers, type Layer, type RefusedCall } from '@inmesh/core';
 import type { Context, Span, TextMapGetter } from '@opentelemetry/api';
 import { endServerSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
 import { hasTracer, otel, tracer } from './otel.js';
@@ -82,6 +82,19 @@ export function serverTrace(): Layer {
       };
     },
   };
+}
+
+/** Flag of a span that is recorded. */
+const sampled = 1;
+
+/** The trace that an inbound call is in, if its span is recorded. */
+export function recordedTraceOf(call: RefusedCall): string | undefined {
+  // What was refused before it became a call has no values.
+  if (!('get' in call)) return undefined;
+  const trace = (call as Call).get(traceKey);
+  if (trace === undefined) return undefined;
+  const { traceId, traceFlags } = trace.span.spanContext();
+  return (traceFlags & sampled) === 0 ? undefined : traceId;
 }
 
 /** A {@link CallContext} in which the span of the call is the active one. */
