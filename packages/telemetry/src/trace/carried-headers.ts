@@ -28,18 +28,30 @@ interface Carried {
 const nothing: Carried = Object.freeze({ trace: [], others: [] });
 const carriedKey = contextKey<Carried>('inmesh.carried-headers');
 
-function fieldsOf(headers: Headers, names: readonly string[]): readonly Field[] {
-  return names.flatMap((name) => headers.all(name).map((value): Field => [name, value]));
+const traceSet: ReadonlySet<string> = new Set(traceNames);
+const otherSet: ReadonlySet<string> = new Set(otherNames);
+/** First letters of all of them, in either case: most headers of a request begin with others. */
+const firstLetters: ReadonlySet<number> = new Set([...'bBtTxX'].map((letter) => letter.charCodeAt(0)));
+
+/** Looks once over the headers: this is done for most calls, and most bring nothing. */
+function read(headers: Headers): Carried {
+  let trace: Field[] | undefined;
+  let others: Field[] | undefined;
+  headers.forEach((name, value) => {
+    if (!firstLetters.has(name.charCodeAt(0))) return;
+    const lower = name.toLowerCase();
+    if (traceSet.has(lower)) (trace ??= []).push([lower, value]);
+    else if (otherSet.has(lower)) (others ??= []).push([lower, value]);
+  });
+  if (trace === undefined && others === undefined) return nothing;
+  return { trace: checked(trace ?? []), others: others ?? [] };
 }
 
-function read(headers: Headers): Carried {
-  const parents = headers.all('traceparent');
-  // What is no parent says nothing, and its state belongs to nothing. Trace Context §3.2.2, §4.2.
-  const isWhole = parents.length === 1 && traceParent.test(parents[0] ?? '');
-  const names = isWhole ? traceNames : traceNames.slice(2);
-  const trace = fieldsOf(headers, names);
-  const others = fieldsOf(headers, otherNames);
-  return trace.length + others.length === 0 ? nothing : { trace, others };
+/** What is no parent says nothing, and its state belongs to nothing. Trace Context §3.2.2, §4.2. */
+function checked(fields: readonly Field[]): readonly Field[] {
+  const parents = fields.filter(([name]) => name === 'traceparent');
+  const isWhole = parents.length === 1 && traceParent.test(parents[0]?.[1] ?? '');
+  return isWhole ? fields : fields.filter(([name]) => !name.startsWith('trace'));
 }
 
 /** What travels on of an inbound call; read once, however many calls are made in it. */
