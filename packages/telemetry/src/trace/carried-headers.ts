@@ -31,7 +31,9 @@ const carriedKey = contextKey<Carried>('inmesh.carried-headers');
 const traceSet: ReadonlySet<string> = new Set(traceNames);
 const otherSet: ReadonlySet<string> = new Set(otherNames);
 /** First letters of all of them, in either case: most headers of a request begin with others. */
-const firstLetters: ReadonlySet<number> = new Set([...'bBtTxX'].map((letter) => letter.charCodeAt(0)));
+const firstLetters: ReadonlySet<number> = new Set(
+  ['b', 'B', 't', 'T', 'x', 'X'].map((letter) => letter.charCodeAt(0)),
+);
 
 /** Looks once over the headers: this is done for most calls, and most bring nothing. */
 function read(headers: Headers): Carried {
