@@ -27,6 +27,8 @@ export interface WatchedFilesOptions<T> {
   readonly code: MeshErrorCode;
   /** Makes a value of the texts, or refuses them by throwing. */
   readonly make: (files: Files) => T | Promise<T>;
+  /** Lets go of a value that was made while the watch was closed. @defaultValue nothing holds on to anything */
+  readonly discard?: (value: T) => void;
   /** What is logged where a value was refused and the one before stays. */
   readonly complaint: string;
   /** How often it is read, in milliseconds; a change is used when two readings agree. @defaultValue 250 */
@@ -136,7 +138,10 @@ class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
   async #apply(files: Files, content: string): Promise<void> {
     this.#refused = content;
     const value = await this.#options.make(files);
-    if (this.#isClosed) return;
+    if (this.#isClosed) {
+      this.#options.discard?.(value);
+      return;
+    }
     this.#applied = content;
     this.#refused = undefined;
     this.#complaint = '';

@@ -109,6 +109,7 @@ export async function watchConfig(
       what: 'the configuration',
       code: 'INMESH_ERR_CONFIG_UNREADABLE',
       make: (changed) => remake(changed, path, parts),
+      discard: ({ traffic }) => traffic.closeUnless(parts.current().traffic),
       complaint: 'configuration rejected, the last good one stays in force',
       runtime,
       logger,

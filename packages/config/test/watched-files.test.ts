@@ -1,0 +1,76 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger, systemRuntime } from '@inmesh/core';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type WatchedFiles, watchFiles } from '../src/manifests.js';
+
+describe('watched files', () => {
+  let dir: string;
+  let file: string;
+  let watch: WatchedFiles<string> | undefined;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'inmesh-watch-'));
+    file = join(dir, 'a.yaml');
+    await writeFile(file, 'one');
+  });
+  afterEach(async () => {
+    watch?.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const open = (make: (text: string) => string | Promise<string>, discard?: (value: string) => void) => {
+    let made = 0;
+    watch = watchFiles<string>({
+      path: file,
+      what: 'the file',
+      code: 'INMESH_ERR_CONFIG_UNREADABLE',
+      make(files) {
+        made++;
+        return make(files.get(file) ?? '');
+      },
+      complaint: 'refused',
+      pollMs: 5,
+      runtime: systemRuntime,
+      logger: silentLogger,
+      ...(discard === undefined ? {} : { discard }),
+    });
+    return { watch, made: () => made };
+  };
+  const until = async (holds: () => boolean): Promise<void> => {
+    while (!holds()) await new Promise(setImmediate);
+  };
+
+  it('makes a value of each content once, also of one that is refused', async () => {
+    const { watch: seen, made } = open((text) => {
+      if (text === 'wrong') throw new Error('wrong');
+      return text;
+    });
+    await seen.ready();
+    await writeFile(file, 'wrong');
+    await until(() => seen.state.error !== undefined);
+    for (let i = 0; i < 200; i++) await new Promise(setImmediate);
+    expect([seen.current(), made()]).toEqual(['one', 2]);
+    // Back to what is in force: nothing is wrong any more, and nothing has to be made.
+    await writeFile(file, 'one');
+    await until(() => seen.state.error === undefined);
+    expect(made()).toBe(2);
+    await writeFile(file, 'two');
+    await until(() => seen.current() === 'two');
+  });
+
+  it('lets go of what was being made when it was closed', async () => {
+    const discarded: string[] = [];
+    let release: ((text: string) => void) | undefined;
+    const { watch: seen } = open(
+      (text) => (text === 'one' ? text : new Promise((resolve) => (release = resolve))),
+      (value) => discarded.push(value),
+    );
+    await seen.ready();
+    await writeFile(file, 'two');
+    await until(() => release !== undefined);
+    seen.close();
+    release?.('two');
+    await until(() => discarded.length > 0);
+    expect([discarded, seen.current()]).toEqual([['two'], 'one']);
+  });
+});
