@@ -29,4 +29,17 @@ describe('pools', () => {
     const removed = await connection();
     expect([renewed === before, removed === before]).toEqual([true, false]);
   });
+
+  it('leave the connections of another identity', async () => {
+    const { port } = await mesh.serve((request: IncomingMessage, response: ServerResponse) =>
+      response.end(String(request.socket.remotePort)),
+    );
+    const source = await mesh.identity('web');
+    const client = await mesh.client({ orders: [port] }, { source });
+    const connection = async (): Promise<string> => (await client.fetch('http://orders/')).text();
+    const before = await connection();
+    const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/other');
+    source.update({ certPem, keyPem, bundles: new Map([['a.test', mesh.ca.bundlePem]]) });
+    expect(await connection()).not.toBe(before);
+  });
 });

@@ -4,6 +4,7 @@ import { createTimer, isMeshError, type Logger, MeshError, type Runtime, type Sp
 import { checkLeaf, parseCertificate } from './certificate.js';
 import { securedFacts } from './connection-facts.js';
 import { cutAt } from './expiring-socket.js';
+import { type HandshakeResult, handshakeResult } from './handshake-result.js';
 import type { IdentitySnapshot, IdentitySource } from './identity.js';
 import type { Dialer, DialOptions, OnDialed, SecureOptions } from './tls-contract.js';
 import { clientContext } from './tls-options.js';
@@ -28,6 +29,8 @@ export interface DialerOptions {
   readonly connectTimeoutMs?: number;
   /** Bound on a handshake over a socket that exists, in milliseconds. @defaultValue 5000 */
   readonly handshakeTimeoutMs?: number;
+  /** Told how each handshake ended. @defaultValue nobody */
+  readonly onHandshake?: (result: HandshakeResult) => void;
 }
 
 function expectedText(expect: readonly SpiffeId[]): string {
@@ -144,6 +147,8 @@ class MeshDialer implements Dialer {
       isSettled = true;
       runtime.disarm(timer);
       this.#cancels.delete(cancel);
+      // Where nothing answered there was no handshake.
+      if (secured !== undefined) this.#options.onHandshake?.(handshakeResult(error));
       if (error === undefined) done(undefined, secured);
       else {
         secured?.destroy();

@@ -4,6 +4,7 @@ import { type ConnectionFacts, type Logger, MeshError, plainIp, type Runtime } f
 import { BurstLog } from './burst-log.js';
 import { securedFacts } from './connection-facts.js';
 import { cutAt } from './expiring-socket.js';
+import { type HandshakeResult, handshakeResult } from './handshake-result.js';
 import type { IdentitySnapshot, IdentitySource } from './identity.js';
 import { PendingHandshakes } from './pending-handshakes.js';
 import type { OnSecure, TlsFrontEnd } from './tls-contract.js';
@@ -35,6 +36,8 @@ export interface TlsFrontEndOptions {
    * all of it. @defaultValue 256
    */
   readonly maxPendingHandshakes?: number;
+  /** Told how each handshake ended. @defaultValue nobody */
+  readonly onHandshake?: (result: HandshakeResult) => void;
 }
 
 /** Who is at the other end, noted while the socket can still be asked. */
@@ -191,6 +194,7 @@ class FrontEnd implements TlsFrontEnd {
       if (facts.peer === undefined)
         throw new MeshError('INMESH_ERR_CERTIFICATE_INVALID', 'the peer has no identity');
       cutAt(socket, facts.peer.notAfterMs, this.#options.runtime);
+      this.#options.onHandshake?.('SUCCESS');
       onSecure(socket, facts);
     } catch (error) {
       this.#refuse(socket, error);
@@ -200,6 +204,7 @@ class FrontEnd implements TlsFrontEnd {
   #refuse(socket: TLSSocket, reason: unknown): void {
     const raw = rawOf(socket);
     const caller = raw === undefined ? undefined : this.#callers.get(raw);
+    this.#options.onHandshake?.(handshakeResult(reason));
     if (caller?.isCut !== true) {
       this.#options.logger.warn(
         {

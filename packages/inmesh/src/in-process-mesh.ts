@@ -99,6 +99,7 @@ export class InProcessMesh implements Mesh {
       logger,
       connectTimeoutMs: config.values.connectTimeout,
       handshakeTimeoutMs: config.values.connectTimeout,
+      onHandshake: this.#metrics.onHandshake.client,
     });
     this.#outbound = new StackHolder(
       createStack(

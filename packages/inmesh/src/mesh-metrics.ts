@@ -1,6 +1,6 @@
 import type { Decision } from '@inmesh/authz';
 import type { Call, Layer, Runtime, Watch, Workload } from '@inmesh/core';
-import type { IdentitySnapshot, IdentitySource } from '@inmesh/identity';
+import type { HandshakeResult, IdentitySnapshot, IdentitySource } from '@inmesh/identity';
 import type { Clusters } from '@inmesh/resilience';
 import {
   ConnectionMetrics,
@@ -54,6 +54,8 @@ export class MeshMetrics {
   readonly onRefused: RequestMetrics['count'];
   /** Counts a connection that the agent opened. */
   readonly onConnection: ConnectionMetrics['onOpen'];
+  /** Counts TLS handshakes, of either role. */
+  readonly onHandshake: Readonly<Record<'client' | 'server', (result: HandshakeResult) => void>>;
   readonly #store: MetricStore;
   readonly #node = new NodeMetrics();
   readonly #decisions: Family<CounterSeries>;
@@ -78,6 +80,14 @@ export class MeshMetrics {
     this.onRefused = requests.count;
     this.#store.beforeRead(() => forEachCall(requests.countSoFar));
     this.onConnection = new ConnectionMetrics(this.#store, edges).onOpen;
+    const handshakes = this.#store.counter({
+      name: 'inmesh_tls_handshakes_total',
+      help: 'TLS handshakes, by how they ended. None is resumed: a resumed one proves no identity.',
+      labels: ['role', 'result', 'resumed'],
+    });
+    const count = (role: string) => (result: HandshakeResult) =>
+      handshakes.of([role, result, 'false']).add(1);
+    this.onHandshake = { client: count('client'), server: count('server') };
     this.#decisions = this.#store.counter({
       name: 'inmesh_authz_decisions_total',
       help: 'Decisions on inbound calls, by the rule that made them; no policy where none matched.',

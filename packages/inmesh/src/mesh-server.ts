@@ -38,7 +38,7 @@ export interface ServerParts {
   /** Layers of the user's. */
   readonly layers: readonly Layer[];
   /** Counts. */
-  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision' | 'onRefused'>;
+  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision' | 'onHandshake' | 'onRefused'>;
   /** Records calls. */
   readonly records: CallRecords;
   /** Who we are. */
@@ -122,6 +122,7 @@ export class Server implements MeshServer {
             logger,
             handshakeTimeoutMs: config.handshakeTimeout,
             maxPendingHandshakes: config.maxHandshakes,
+            onHandshake: metrics.onHandshake.server,
           });
     this.#listener = createHttpListener({
       server: this.#application.server,

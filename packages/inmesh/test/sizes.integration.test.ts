@@ -169,6 +169,29 @@ describe('sizes, messages and connections', () => {
     await until(async () => (await count('connections_closed')) === 1);
   });
 
+  it('counts handshakes of both roles by how they ended', async () => {
+    const { orders, port } = await serve((_request, response) => response.end('hello'));
+    const wrong = await make('wrong', {
+      upstreams: { orders: { endpoints: `127.0.0.1:${port}`, identity: 'other' } },
+    });
+    await wrong.fetch('http://orders/').catch(() => {});
+    const nobody = connect({ port, rejectUnauthorized: false });
+    nobody.on('error', () => {});
+    await new Promise((resolve) => nobody.once('close', resolve));
+    const counted = async (mesh: Mesh): Promise<readonly string[]> =>
+      [
+        ...(await mesh.metricsText()).matchAll(
+          /^inmesh_tls_handshakes_total\{role="(\w+)",result="(\w+)".* (\d+)$/gm,
+        ),
+      ].map(([, ...parts]) => parts.join(' '));
+    await until(async () =>
+      (await counted(orders)).some((one) => one.startsWith('server CERTIFICATE_INVALID')),
+    );
+    expect(await counted(wrong)).toContainEqual(
+      expect.stringMatching(/^client CERTIFICATE_HOSTNAME_MISMATCH \d+$/),
+    );
+  });
+
   it('counts what is refused before any layer sees it', async () => {
     const { orders, web, port } = await serve((_request, response) => response.end());
     for (const head of [

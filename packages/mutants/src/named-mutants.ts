@@ -182,7 +182,7 @@ const wire: readonly Mutant[] = [
     file: 'src/pools.ts',
     find: ' || entry.uri !== uri',
     replace: '',
-    tests: ['http/test/agent.integration.test.ts', 'http/test/client.integration.test.ts'],
+    tests: ['http/test/pools.integration.test.ts'],
   },
   {
     name: 'drain does not wait for replies under way',
