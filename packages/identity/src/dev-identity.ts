@@ -40,7 +40,11 @@ function mintSvid(ca: DevCa, options: DevIdentityOptions): Promise<Minted> {
 
 class DevSource extends IdentityHolder implements IdentitySource {
   readonly #options: DevIdentityOptions;
-  readonly #timer = createTimer(() => void this.#renew());
+  readonly #timer = createTimer(() => {
+    this.#renewal = this.#renew();
+  });
+  /** The last one that began; ends well whatever becomes of it. */
+  #renewal: Promise<void>;
   #memory: DevCa | undefined;
   #isShared = false;
   #retryMs = firstRetryMs;
@@ -49,14 +53,15 @@ class DevSource extends IdentityHolder implements IdentitySource {
   constructor(options: DevIdentityOptions) {
     super(options.runtime, 'dev-ca', options.logger);
     this.#options = options;
-    void this.#renew();
+    this.#renewal = this.#renew();
   }
 
+  /** Ends when nothing is written any more: whoever owns the directory may remove it then. */
   close(): Promise<void> {
     this.#isClosed = true;
     this.#options.runtime.disarm(this.#timer);
     this.stop();
-    return Promise.resolve();
+    return this.#renewal;
   }
 
   /** Opened each time: another process may have made a successor of the authority. */

@@ -61,6 +61,18 @@ describe('dev CA', () => {
     expect((await stat(join(dir, 'dev.local', 'ca.crt'))).mode & 0o777).toBe(0o644);
   });
 
+  it('writes nothing any more when it is closed, however early that is', async () => {
+    for (let i = 0; i < 20; i++) {
+      const own = join(dir, `early-${i}`);
+      const source = createDevIdentity(options({ dir: own }));
+      for (let turn = 0; turn < i; turn++) await new Promise(setImmediate);
+      await source.close();
+      await rm(own, { recursive: true, force: true });
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      expect(await readdir(dir)).toEqual([]);
+    }
+  });
+
   it('issues an SVID with DNS names beside the one URI', async () => {
     const { svid } = await start({ dnsNames: ['shop.test'] }).ready();
     const leaf = new X509Certificate(svid.certPem);
