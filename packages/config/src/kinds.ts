@@ -139,6 +139,13 @@ function checkLabels(entries: readonly (readonly [string, unknown])[]): Readonly
   return Object.freeze(labels);
 }
 
+/** A value that labels can have. */
+export const labelValueKind: Kind<string> = textKind('name', (text) =>
+  text !== '' && labelValue.test(text)
+    ? text
+    : fail('must be 1 to 63 of letters, digits, "-", "_" and ".", with a letter or digit at each end'),
+);
+
 /** `app=web,version=v1`. */
 export const labelsKind: Kind<Readonly<Record<string, string>>> = {
   name: '`key=value,…`',

@@ -15,6 +15,12 @@ export interface MeshConfig {
   readonly trustDomain: string;
   /** Labels that policies select this workload by. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Name of this workload in metrics; that of the service if `undefined`. */
+  readonly workload: string | undefined;
+  /** Name of the cluster it runs in, in metrics. */
+  readonly clusterId: string | undefined;
+  /** Whether peers are told who we are, and asked who they are. */
+  readonly peerMetadata: boolean;
   /** What listeners accept. */
   readonly mtls: MtlsMode;
   /** Where the identity comes from; `auto`: files if configured, else the dev CA. */

@@ -8,6 +8,7 @@ import {
   flag,
   integer,
   labelsKind,
+  labelValueKind,
   pathsKind,
   trustDomainKind,
 } from './kinds.js';
@@ -36,6 +37,31 @@ export const settings = Object.freeze([
   setting('labels', 'LABELS', labelsKind, undefined, 'Labels that policies select this workload by.', {
     fallbackText: '`app=<service name>`',
   }),
+  setting(
+    'workload',
+    'WORKLOAD',
+    labelValueKind,
+    undefined,
+    'Name of this workload in metrics, such as that of its deployment.',
+    {
+      fallbackText: 'the service name',
+    },
+  ),
+  setting(
+    'clusterId',
+    'CLUSTER_ID',
+    labelValueKind,
+    undefined,
+    'Name in metrics of the cluster that this service runs in.',
+    { fallbackText: '`unknown`' },
+  ),
+  setting(
+    'peerMetadata',
+    'PEER_METADATA',
+    flag,
+    true,
+    "Whether mesh peers are told this service's workload, labels and cluster for their metrics, and asked for theirs, as Istio does.",
+  ),
   setting(
     'mtls',
     'MTLS',

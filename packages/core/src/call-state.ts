@@ -1,6 +1,7 @@
 import type { Call, ContextKey, MessageCounts, Protocol, RequestFacts, Side } from './call.js';
 import { MeshError } from './errors.js';
 import type { Headers } from './headers.js';
+import type { ConnectionFacts } from './peer.js';
 
 /** What {@link CallState} is made of. */
 export interface CallInit {
@@ -37,6 +38,8 @@ export class CallState implements Call {
   readonly startedMs: number;
   readonly messages: MessageCounts | undefined;
   operation: string | undefined;
+  /** Set by the adapter of a client as attempts are sent. */
+  connection: ConnectionFacts | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
   #values: Map<ContextKey<unknown>, unknown> | undefined;
@@ -54,6 +57,7 @@ export class CallState implements Call {
     this.startedMs = init.startedMs;
     this.messages = init.messages;
     this.operation = init.operation;
+    this.connection = init.side === 'server' ? init.facts.connection : undefined;
     this.#onCancel = init.onCancel;
   }
 

@@ -58,6 +58,8 @@ export interface Call {
   readonly facts: RequestFacts;
   /** Request headers (metadata for gRPC); writes reach the wire or the handler. */
   readonly headers: Headers;
+  /** The connection that carries it: the one it came on, or, on the client, that of the last attempt that was sent. */
+  readonly connection: ConnectionFacts | undefined;
   /** Cluster it goes to; `undefined` on the server. */
   readonly cluster: string | undefined;
   /** The inbound call in whose handler this one was made. */
@@ -95,7 +97,10 @@ export interface ReplyHead {
 }
 
 /** A request that was refused before it became a {@link Call}. */
-export type RefusedCall = Pick<Call, 'cluster' | 'facts' | 'messages' | 'protocol' | 'side' | 'startedMs'>;
+export type RefusedCall = Pick<
+  Call,
+  'cluster' | 'connection' | 'facts' | 'messages' | 'protocol' | 'side' | 'startedMs'
+>;
 
 /** How a call ended. */
 export interface CallEnd {

@@ -1,5 +1,6 @@
 import { type ContextKey, contextKey } from './call.js';
 import type { FlatHeaders } from './headers.js';
+import { peerMetadataHeader, peerMetadataIdHeader } from './peer-metadata.js';
 
 /**
  * Headers by which a caller could claim an identity: those of Envoy, Linkerd and Istio, RFC 7239 and RFC 9440. A mesh
@@ -10,8 +11,8 @@ const spoofable: ReadonlySet<string> = new Set([
   'client-cert-chain',
   'forwarded',
   'l5d-client-id',
-  'x-envoy-peer-metadata',
-  'x-envoy-peer-metadata-id',
+  peerMetadataHeader,
+  peerMetadataIdHeader,
   'x-forwarded-client-cert',
 ]);
 /** Our own headers come from nobody else. */
@@ -46,6 +47,16 @@ export interface CleanHost {
   readonly host: string | undefined;
   /** Whether the caller asks what is decided about its call: {@link explainHeader} was there, and is not any more. */
   readonly asksWhy?: boolean;
+  /** What the caller says of itself, which is not in the headers any more. */
+  readonly introduction?: CleanIntroduction | undefined;
+}
+
+/** What a caller says of itself: see {@link peerMetadataHeader}. */
+export interface CleanIntroduction {
+  /** Name for the text. */
+  readonly id: string;
+  /** The text. */
+  readonly text: string;
 }
 
 /** The name in lower case if it may be one that {@link cleanHeaders} looks at; `undefined` for most, without work. */
@@ -88,6 +99,11 @@ function interesting(name: string): string | undefined {
   return isWanted ? name.toLowerCase() : undefined;
 }
 
+function introductionIn(headers: FlatHeaders): CleanIntroduction | undefined {
+  const text = headers.get(peerMetadataHeader);
+  return text === undefined ? undefined : { id: headers.get(peerMetadataIdHeader) ?? '', text };
+}
+
 /**
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
@@ -112,6 +128,8 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
       (forged ??= []).push(lower);
     }
   }
-  for (const name of forged ?? []) headers.delete(name);
-  return asksWhy ? { host, asksWhy } : { host };
+  if (forged === undefined) return { host };
+  const introduction = introductionIn(headers);
+  for (const name of forged) headers.delete(name);
+  return { host, asksWhy, introduction };
 }

@@ -27,6 +27,7 @@ export { FlatHeaders, type Headers } from './headers.js';
 export {
   askedWhy,
   type CleanHost,
+  type CleanIntroduction,
   cleanAuthority,
   cleanHeaders,
   explainHeader,
@@ -39,6 +40,15 @@ export { replyStatusFault, sendableHeaders } from './local-reply.js';
 export { type LogFields, type Logger, silentLogger } from './logger.js';
 export { assertStrictHttpParser, hasNodeFlag } from './node-flags.js';
 export { type ConnectionFacts, type PeerIdentity, plainIp, unknownConnection } from './peer.js';
+export {
+  createIntroduction,
+  type Introduction,
+  type IntroductionLine,
+  type Introductions,
+  type PeerMetadata,
+  peerMetadataHeader,
+  peerMetadataIdHeader,
+} from './peer-metadata.js';
 export { checkOrder, compile, insertLayers, type LayerFault, type Plan, type PlanRun } from './plan.js';
 export type {
   AuthorizationPolicy,

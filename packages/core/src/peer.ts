@@ -1,3 +1,4 @@
+import type { Introduction } from './peer-metadata.js';
 import type { SpiffeId } from './spiffe-id.js';
 
 /** Identity that a peer proved in its TLS handshake. Frozen, read once per connection. */
@@ -30,6 +31,8 @@ export interface ConnectionFacts {
   readonly localPort: number;
   /** Server name of the ClientHello, empty if none. */
   readonly sni: string;
+  /** What the peer says of itself; the one part that changes. `undefined` where it proved no identity. */
+  readonly introduction?: Introduction;
 }
 
 /** Removes the IPv4-mapped prefix and an IPv6 zone, so that CIDR rules match what an operator writes. */

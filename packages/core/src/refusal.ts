@@ -27,6 +27,7 @@ export function tellRefused(
       side: 'server',
       protocol,
       facts: { method: '', path: '', authority: '', connection },
+      connection,
       cluster: undefined,
       messages: undefined,
       startedMs: nowMs,

@@ -16,6 +16,10 @@ export interface Workload {
   readonly trustDomain: string;
   /** Labels that policies select by. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Name of the workload, such as a deployment. @defaultValue the service */
+  readonly name?: string;
+  /** Cluster of Kubernetes it runs in. @defaultValue unknown */
+  readonly cluster?: string;
 }
 
 /** One address of a cluster. */

@@ -1,5 +1,12 @@
 import { experimental, type Metadata } from '@grpc/grpc-js';
-import { type AttemptTrace, MeshError, type Runtime, type Timer } from '@inmesh/core';
+import {
+  type AttemptTrace,
+  type ConnectionFacts,
+  MeshError,
+  peerMetadataHeader,
+  type Runtime,
+  type Timer,
+} from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
 import { detailsOf, errorKey, markStatus } from './call-status.js';
 import type { Sent } from './client-call.js';
@@ -14,6 +21,16 @@ import {
 } from './seams.js';
 
 const deadlineExceeded = 4;
+
+/** Whom an attempt goes to. */
+export interface AttemptPeer {
+  /** What is known of the connection. */
+  readonly facts: ConnectionFacts | undefined;
+  /** Says in the metadata of a call who we are, unless the peer knows. @returns whether it did */
+  introduce(metadata: Metadata): boolean;
+  /** Takes who the peer is out of the metadata of its reply. */
+  hear(metadata: Metadata): void;
+}
 
 /**
  * One attempt of an RPC on one endpoint: what the picker hands out, the subchannel that grpc-js starts the attempt on,
@@ -37,6 +54,8 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   readonly #rpc: ClientRpc;
   readonly #runtime: Runtime;
   readonly #connection: experimental.SubchannelInterface;
+  readonly #peer: AttemptPeer;
+  #introduces = false;
   #listener: AttemptListener | undefined;
   #call: SubchannelCall | undefined;
   #trace: AttemptTrace | undefined;
@@ -47,18 +66,25 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   #sentMs: number | undefined;
   #headMs: number | undefined;
 
-  /** @param connection - To the endpoint. */
+  /** @param connection - To the endpoint. @param peer - Who is at its other end. */
   constructor(
     rpc: ClientRpc,
     endpoint: EndpointState,
     connection: experimental.SubchannelInterface,
+    peer: AttemptPeer,
     runtime: Runtime,
   ) {
     this.#rpc = rpc;
     this.endpoint = endpoint;
     this.#connection = connection;
+    this.#peer = peer;
     this.#runtime = runtime;
     rpc.cluster.onStart(endpoint);
+  }
+
+  /** What is known of its connection. */
+  get connection(): ConnectionFacts | undefined {
+    return this.#peer.facts;
   }
 
   /** Whether its head came. */
@@ -97,6 +123,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     const { forward, origin } = this.#rpc;
     this.#trace = this.#rpc.traceAttempt(this.endpoint.key);
     for (const [name, value] of this.#trace?.headers ?? []) metadata.set(name, value);
+    this.#introduces = this.#peer.introduce(metadata);
     const call = this.#connection
       .getRealSubchannel()
       .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
@@ -129,6 +156,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   }
 
   onReceiveMetadata(metadata: Metadata): void {
+    this.#hear(metadata);
     if (this.#headMs === undefined) this.#onHead();
     this.#listener?.onReceiveMetadata(metadata);
   }
@@ -145,11 +173,19 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   }
 
   onReceiveStatus(status: AttemptStatus): void {
+    // Of a reply that is a status alone; a status of grpc-js itself is nobody's reply.
+    if (status.metadata.get(peerMetadataHeader).length > 0) this.#hear(status.metadata);
     this.#trace?.end({ httpStatus: 200, grpcStatus: status.code, error: undefined });
     if (this.#isOpen) this.#finish(status);
     // Nobody judged it, so it must not lead to another attempt.
     else this.#rpc.forbidRetry(status);
     this.#listener?.onReceiveStatus(status);
+  }
+
+  #hear(metadata: Metadata): void {
+    if (!this.#introduces) return;
+    this.#introduces = false;
+    this.#peer.hear(metadata);
   }
 
   #onRequestSent(): void {

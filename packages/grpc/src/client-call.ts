@@ -3,6 +3,7 @@ import {
   type Call,
   type CallEnd,
   CallState,
+  type ConnectionFacts,
   grpcStatusNumber,
   type Halt,
   MeshError,
@@ -39,6 +40,8 @@ export interface Sent {
   readonly responseMessages: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** What is known of its connection. */
+  readonly connection: ConnectionFacts | undefined;
   /** Where it went. */
   readonly endpoint: { readonly key: string } | undefined;
 }
@@ -48,6 +51,7 @@ const nothingSent: Sent = Object.freeze({
   responseMessages: 0,
   requestBytes: 0,
   responseBytes: 0,
+  connection: undefined,
   endpoint: undefined,
 });
 
@@ -105,6 +109,13 @@ export class ClientCall implements PlanRun, MessageCounts {
   /** Begins a call that no layer has to be asked for. */
   start(): void {
     this.#parts.plan.begin(this, this.#call);
+  }
+
+  /** An attempt is on the wire. */
+  onSent(sent: Sent): void {
+    this.sent = sent;
+    this.attempts++;
+    this.#call.connection = sent.connection;
   }
 
   /** Ends a call that never began: its cluster takes no more. */

@@ -1,4 +1,14 @@
-import type { Endpoint, LiveStack, MeshError, Runtime, Snapshot, SpiffeId, Tracing } from '@inmesh/core';
+import type {
+  ConnectionFacts,
+  Endpoint,
+  Introductions,
+  LiveStack,
+  MeshError,
+  Runtime,
+  Snapshot,
+  SpiffeId,
+  Tracing,
+} from '@inmesh/core';
 import type { Dialer, IdentitySource } from '@inmesh/identity';
 import type { Clusters, Router } from '@inmesh/resilience';
 import type { LiveRpcs } from './live-rpcs.js';
@@ -13,8 +23,8 @@ export interface EndpointEntry {
   readonly endpoint: Endpoint;
   /** Whom we must find there. */
   readonly identities: readonly SpiffeId[];
-  /** A connection was verified by us, and how long its certificates last, in milliseconds. */
-  onConnected(remainingMs: number): void;
+  /** A connection was verified by us, what is known of it, and how long its certificates last, in milliseconds. */
+  onConnected(facts: ConnectionFacts | undefined, remainingMs: number): void;
   /** A connection failed, and why; grpc-js only keeps a text of it. */
   onFailed(error: MeshError): void;
 }
@@ -39,6 +49,8 @@ export interface ClientState {
   readonly dialer: Dialer;
   /** Who we are. */
   readonly source: IdentitySource;
+  /** Introduces us to peers, if anybody does. */
+  readonly introductions?: Introductions | undefined;
   /** Sees RPCs, if somebody traces. */
   readonly tracing?: Tracing;
   /** Time. */

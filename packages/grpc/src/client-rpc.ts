@@ -200,8 +200,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   countWith(sent: Sent): boolean {
     const { call } = this.#parts;
     if (call === undefined) return false;
-    call.sent = sent;
-    call.attempts++;
+    call.onSent(sent);
     return true;
   }
 

@@ -82,7 +82,7 @@ export class ClusterPool {
     const endpoint = this.#endpoint(rpc, runtime.now());
     const slot = endpoint === undefined ? undefined : this.#slots.get(endpoint);
     if (endpoint !== undefined && slot?.isReady === true) {
-      const attempt = new Attempt(rpc, endpoint, slot.current, runtime);
+      const attempt = new Attempt(rpc, endpoint, slot.current, slot, runtime);
       rpc.onPicked(attempt);
       return attempt;
     }

@@ -47,8 +47,8 @@ class MeshConnector implements SecureConnector {
             return;
           }
           const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
-          const peer = connectionFacts(secured)?.peer?.notAfterMs ?? 0;
-          entry.onConnected(Math.min(own, peer) - runtime.wallMs());
+          const facts = connectionFacts(secured);
+          entry.onConnected(facts, Math.min(own, facts?.peer?.notAfterMs ?? 0) - runtime.wallMs());
           resolve({ socket: secured, secure: true });
         },
       );

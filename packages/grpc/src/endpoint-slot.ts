@@ -1,5 +1,13 @@
-import { type experimental, connectivityState as State } from '@grpc/grpc-js';
-import { createTimer, type Endpoint, MeshError, type SpiffeId } from '@inmesh/core';
+import { type experimental, type Metadata, connectivityState as State } from '@grpc/grpc-js';
+import {
+  type ConnectionFacts,
+  createTimer,
+  type Endpoint,
+  MeshError,
+  peerMetadataHeader,
+  peerMetadataIdHeader,
+  type SpiffeId,
+} from '@inmesh/core';
 import type { ClusterState, EndpointState } from '@inmesh/resilience';
 import { type ClientState, type EndpointEntry, nextId } from './client-registry.js';
 
@@ -37,6 +45,9 @@ export class EndpointSlot implements EndpointEntry {
   #current: Subchannel;
   #next: Subchannel | undefined;
   #isVerified = false;
+  #facts: ConnectionFacts | undefined;
+  /** Whether the peer of the connection knows who we are, or does not want to. */
+  #isIntroduced = false;
   /** Why there is no connection; until there is one again, calls are not kept waiting for it. */
   #failure: MeshError | undefined;
   #lastError: MeshError | undefined;
@@ -77,7 +88,36 @@ export class EndpointSlot implements EndpointEntry {
     return this.#failure;
   }
 
-  onConnected(remainingMs: number): void {
+  /** What is known of the connection that was made last. */
+  get facts(): ConnectionFacts | undefined {
+    return this.#facts;
+  }
+
+  /** Says in the metadata of a call who we are, unless the peer knows. @returns whether it did */
+  introduce(metadata: Metadata): boolean {
+    const { introductions } = this.#parts.client;
+    if (this.#isIntroduced || introductions === undefined) return false;
+    for (const [name, value] of introductions.own) metadata.set(name, value);
+    return true;
+  }
+
+  /** Takes who the peer is out of the metadata of its reply. */
+  hear(metadata: Metadata): void {
+    const text = metadata.get(peerMetadataHeader)[0];
+    const id = metadata.get(peerMetadataIdHeader)[0] ?? '';
+    // Whoever does not answer an introduction has no use for it.
+    this.#isIntroduced = true;
+    if (text === undefined) return;
+    metadata.remove(peerMetadataHeader);
+    metadata.remove(peerMetadataIdHeader);
+    if (this.#facts === undefined) return;
+    this.#parts.client.introductions?.hear(this.#facts, id.toString(), text.toString());
+    this.#isIntroduced = this.#facts.introduction?.isLasting === true;
+  }
+
+  onConnected(facts: ConnectionFacts | undefined, remainingMs: number): void {
+    this.#facts = facts;
+    this.#isIntroduced = false;
     this.#isVerified = true;
     this.#parts.client.runtime.arm(
       this.#timer,

@@ -3,6 +3,7 @@ import {
   type Call,
   type CallContext,
   createTimer,
+  type Introductions,
   type LiveStack,
   MeshError,
   type Runtime,
@@ -38,6 +39,8 @@ export interface GrpcClientOptions {
   readonly stack: LiveStack;
   /** Tells the inbound call that an outbound one is made in. */
   readonly context: CallContext;
+  /** Introduces us to peers. @defaultValue nobody is introduced */
+  readonly introductions?: Introductions | undefined;
   /** Sees RPCs and their attempts. @defaultValue nobody does */
   readonly tracing?: Tracing;
   /** Time. */

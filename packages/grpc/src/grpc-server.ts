@@ -16,6 +16,8 @@ import {
   type ConnectionFacts,
   cleanAuthority,
   cleanHeaders,
+  type IntroductionLine,
+  type Introductions,
   type LiveCalls,
   type LiveStack,
   type Logger,
@@ -47,6 +49,8 @@ export interface GrpcServerOptions {
   readonly live: LiveCalls;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
+  /** Introduces us to callers that introduce themselves. @defaultValue nobody is introduced */
+  readonly introductions?: Introductions | undefined;
   /** Told of each request that was refused before layers saw it. @defaultValue nobody */
   readonly onRefused?: (call: RefusedCall, end: CallEnd) => void;
   /** Time. */
@@ -204,6 +208,14 @@ class Attachment implements AttachedGrpcServer {
     stream.resume();
   }
 
+  /** Whoever says who it is learns who we are. */
+  #introduce(connection: ConnectionFacts, { introduction }: CleanHost): readonly IntroductionLine[] {
+    const { introductions } = this.#options;
+    if (introduction === undefined || introductions === undefined || connection.peer === undefined) return [];
+    introductions.hear(connection, introduction.id, introduction.text);
+    return introductions.own;
+  }
+
   #begin(
     stream: ServerHttp2Stream,
     headers: Parameters<StreamListener>[1],
@@ -211,9 +223,10 @@ class Attachment implements AttachedGrpcServer {
     rawHeaders: string[],
     view: StreamHeaders,
     connection: ConnectionFacts,
-    { host, asksWhy }: CleanHost,
+    clean: CleanHost,
   ): void {
     const { stack, live, logger, runtime } = this.#options;
+    const { host, asksWhy } = clean;
     const target = { side: 'server', port: connection.localPort } as const;
     const path = String(headers[':path'] ?? '');
     const question = path.indexOf('?');
@@ -242,6 +255,7 @@ class Attachment implements AttachedGrpcServer {
       recheck: () => stack.plan(target).recheck(call),
       stream,
       meter,
+      introduction: this.#introduce(connection, clean),
       live,
       logger,
       runtime,

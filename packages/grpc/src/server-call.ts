@@ -4,6 +4,7 @@ import {
   createTimer,
   grpcStatusNumber,
   type Halt,
+  type IntroductionLine,
   type LiveCall,
   type LiveCalls,
   type LocalReply,
@@ -39,6 +40,8 @@ export interface ServerCallParts {
   readonly stream: ServerHttp2Stream;
   /** Counts what goes over it. */
   readonly meter: MessageMeter;
+  /** Headers of the reply that say who we are. */
+  readonly introduction: readonly IntroductionLine[];
   /** Calls in flight. */
   readonly live: LiveCalls;
   /** Told of replies of layers that cannot be sent. */
@@ -173,7 +176,8 @@ export class ServerCall implements PlanRun, LiveCall {
 
   /** Shows the head of the reply to the layers; what they write goes out. */
   #showHead(head: OutgoingHttpHeaders): OutgoingHttpHeaders {
-    const { plan, call } = this.#parts;
+    const { plan, call, introduction } = this.#parts;
+    for (const [name, value] of introduction) head[name] = value;
     if (plan.watchesHead)
       plan.head(this, call, {
         httpStatus: 200,

@@ -5,10 +5,12 @@ import {
   type CallEnd,
   CallState,
   type CallTrace,
+  type ConnectionFacts,
   createTimer,
   FlatHeaders,
   type Halt,
   httpStatusOf,
+  type IntroductionLine,
   type LocalReply,
   MeshError,
   type Plan,
@@ -169,9 +171,19 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
     return attempt;
   }
 
-  prepare(number: number, trace: AttemptTrace | undefined): PreparedRequest {
+  prepare(
+    number: number,
+    trace: AttemptTrace | undefined,
+    introduction: readonly IntroductionLine[],
+  ): PreparedRequest {
     const { runtime, forward } = this.#parts;
-    return this.#request.prepare(forward, this.#call.deadlineMs, number, runtime, trace?.headers);
+    const traced = trace?.headers ?? introduction;
+    const added = trace === undefined || introduction.length === 0 ? traced : [...traced, ...introduction];
+    return this.#request.prepare(forward, this.#call.deadlineMs, number, runtime, added);
+  }
+
+  onSent(connection: ConnectionFacts | undefined): void {
+    this.#call.connection = connection;
   }
 
   onFailure(error: MeshError): void {

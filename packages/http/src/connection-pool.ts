@@ -1,4 +1,13 @@
-import { type AttemptTrace, MeshError, type Runtime } from '@inmesh/core';
+import {
+  type AttemptTrace,
+  type ConnectionFacts,
+  type IntroductionLine,
+  type Introductions,
+  MeshError,
+  peerMetadataHeader,
+  peerMetadataIdHeader,
+  type Runtime,
+} from '@inmesh/core';
 import {
   type CountingSocket,
   clientAlpn,
@@ -6,7 +15,7 @@ import {
   type Dialer,
   type IdentitySource,
 } from '@inmesh/identity';
-import type { ClusterState, EndpointState } from '@inmesh/resilience';
+import type { ClusterState, DriverReply, EndpointState } from '@inmesh/resilience';
 import { type buildConnector, Client, type Dispatcher } from 'undici';
 
 /** What pools are made with. */
@@ -17,9 +26,13 @@ export interface PoolOptions {
   readonly source: IdentitySource;
   /** Connections to one endpoint. */
   readonly connections: number;
+  /** Introduces us to peers. @defaultValue nobody is introduced */
+  readonly introductions?: Introductions | undefined;
   /** Time. */
   readonly runtime: Runtime;
 }
+
+const noLines: readonly IntroductionLine[] = [];
 
 /** A request that wants a connection. The attempt implements it, so that waiting costs no object. */
 export interface PoolRequest {
@@ -48,6 +61,8 @@ export class PooledConnection {
   readonly client: Client;
   /** The connection in use, once there was one. */
   socket: CountingSocket | undefined = undefined;
+  /** Whether the peer at its other end knows who we are, or does not want to. */
+  isIntroduced = false;
   isBusy = false;
   /** Ends the dial, as long as there is one. */
   cancelDial: (() => void) | undefined = undefined;
@@ -58,6 +73,11 @@ export class PooledConnection {
 
   constructor(client: Client) {
     this.client = client;
+  }
+
+  /** What is known of the connection in use. */
+  get facts(): ConnectionFacts | undefined {
+    return connectionFacts(this.socket);
   }
 }
 
@@ -104,6 +124,22 @@ export class ConnectionPool {
     const connection = this.#takeIdle() ?? this.#open();
     if (connection !== undefined) this.#run(connection, request);
     else this.#enqueue(request);
+  }
+
+  /** What a request adds to introduce us to the peer of its connection. */
+  introduce({ isIntroduced }: PooledConnection): readonly IntroductionLine[] {
+    return isIntroduced ? noLines : (this.#options.introductions?.own ?? noLines);
+  }
+
+  /** The head of a reply to a request that introduced us. */
+  hear(connection: PooledConnection, reply: DriverReply): void {
+    const text = reply.header(peerMetadataHeader);
+    const { facts } = connection;
+    // Whoever does not answer it has no use for it.
+    connection.isIntroduced = true;
+    if (text === undefined || facts === undefined) return;
+    this.#options.introductions?.hear(facts, reply.header(peerMetadataIdHeader) ?? '', text);
+    connection.isIntroduced = facts.introduction?.isLasting === true;
   }
 
   /** A request has had its last event: its connection is free. */
@@ -246,6 +282,7 @@ export class ConnectionPool {
 
   #onDisconnect(connection: PooledConnection, error: Error): void {
     connection.retireAtMs = Number.POSITIVE_INFINITY;
+    connection.isIntroduced = false;
     if (!connection.isBusy) {
       const place = this.#idle.indexOf(connection);
       if (place !== -1) this.#idle.splice(place, 1);

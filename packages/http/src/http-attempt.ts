@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { type AttemptTrace, MeshError } from '@inmesh/core';
+import { type AttemptTrace, type ConnectionFacts, type IntroductionLine, MeshError } from '@inmesh/core';
 import { takeRead, takeWritten } from '@inmesh/identity';
 import type { Attempt, CallDriver, EndpointState, Tried } from '@inmesh/resilience';
 import type { Dispatcher } from 'undici';
@@ -18,7 +18,13 @@ export interface AttemptOwner {
   /** Decides about heads and errors. */
   readonly driver: CallDriver;
   /** The request of its attempt number `number`, the first being 1. */
-  prepare(number: number, trace: AttemptTrace | undefined): PreparedRequest;
+  prepare(
+    number: number,
+    trace: AttemptTrace | undefined,
+    introduction: readonly IntroductionLine[],
+  ): PreparedRequest;
+  /** An attempt is being sent. */
+  onSent(connection: ConnectionFacts | undefined): void;
   /** Reads a discarded reply for at most this long, then cuts it; returns how to stop the clock. */
   limitDrain(cut: () => void): () => void;
   /** A reply of status below 200, other than 101. */
@@ -65,6 +71,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #reason: MeshError | undefined;
   #httpStatus = 0;
   #isGivenUp = false;
+  /** Whether it tells the peer who we are. */
+  #introduces = false;
   #isDelivered = false;
   #drained = 0;
   #stopClock: (() => void) | undefined;
@@ -78,7 +86,10 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   prepare(): Dispatcher.DispatchOptions {
-    const { options, reader } = this.#owner.prepare(this.number, this.trace);
+    const { connection } = this;
+    const introduction = connection === undefined ? [] : this.#pool.introduce(connection);
+    this.#introduces = introduction.length > 0;
+    const { options, reader } = this.#owner.prepare(this.number, this.trace, introduction);
     this.#reader = reader;
     return options;
   }
@@ -119,12 +130,13 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
       return;
     }
     this.#abort = abort;
+    this.#owner.onSent(this.connection?.facts);
     this.#owner.driver.onAttemptSent(this);
   }
 
   onUpgrade(statusCode: number, rawHeaders: readonly RawField[], socket: Duplex): void {
     this.#httpStatus = statusCode;
-    const reply = new RawReply(statusCode, rawHeaders);
+    const reply = this.#read(statusCode, rawHeaders);
     // undici is done with its connection; the tunnel lives on its own.
     this.#release();
     this.hasHead = true;
@@ -146,9 +158,15 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, text: string): boolean {
     if (statusCode < 200) return this.#owner.onInformation(statusCode, rawHeaders, resume, text);
     this.#httpStatus = statusCode;
-    const reply = new RawReply(statusCode, rawHeaders);
+    const reply = this.#read(statusCode, rawHeaders);
     this.#isDelivered = this.#owner.driver.onAttemptHead(this, reply);
     return this.#isDelivered ? this.#owner.onHead(statusCode, reply, resume, text) : true;
+  }
+
+  #read(statusCode: number, rawHeaders: readonly RawField[]): RawReply {
+    const reply = new RawReply(statusCode, rawHeaders, this.#introduces);
+    if (this.#introduces && this.connection !== undefined) this.#pool.hear(this.connection, reply);
+    return reply;
   }
 
   onData(chunk: Buffer): boolean {

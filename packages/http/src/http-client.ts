@@ -4,6 +4,7 @@ import {
   type CallContext,
   createTimer,
   FlatHeaders,
+  type Introductions,
   isMeshError,
   type LiveStack,
   type Logger,
@@ -45,6 +46,8 @@ export interface HttpClientOptions {
   readonly connections?: number;
   /** Sees calls and their attempts. @defaultValue nobody does */
   readonly tracing?: Tracing;
+  /** Introduces us to peers. @defaultValue nobody is introduced */
+  readonly introductions?: Introductions | undefined;
   /** Told of each connection to a cluster that an agent opens: no layer sees what it carries. @defaultValue nobody */
   readonly onConnection?: (cluster: string, socket: Socket) => void;
   /** Time. */

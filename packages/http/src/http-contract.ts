@@ -5,6 +5,7 @@ import type {
   CallContext,
   CallEnd,
   ConnectionFacts,
+  Introductions,
   LiveCalls,
   LiveStack,
   Logger,
@@ -72,8 +73,12 @@ export interface HttpListenerOptions {
   readonly probePaths?: readonly string[];
   /** Bounds. */
   readonly limits?: ListenerLimits;
+  /** Introduces us to callers that introduce themselves. @defaultValue nobody is introduced */
+  readonly introductions?: Introductions | undefined;
   /** Told of each request that was refused before layers saw it. @defaultValue nobody */
   readonly onRefused?: (call: RefusedCall, end: CallEnd) => void;
+  /** Told of each connection that is cut because it says something without TLS, or with TLS where there is none. @defaultValue nobody */
+  readonly onWrongSecurity?: (found: 'plaintext' | 'tls') => void;
   /** Time. */
   readonly runtime: Runtime;
   /** Told what was refused and why. */

@@ -166,6 +166,7 @@ class Listener implements HttpListener {
     // Strict means no byte to plaintext, not even an error; with probe paths the request decides.
     const mayBeProbe = probePaths.length > 0 && found === 'http1';
     if (found === 'tls' || (mode === 'strict' && !mayBeProbe)) {
+      this.#options.onWrongSecurity?.(found === 'tls' ? 'tls' : 'plaintext');
       socket.destroy();
       return;
     }

@@ -1,6 +1,6 @@
 import { stringify } from 'node:querystring';
 import { Readable } from 'node:stream';
-import { type AttemptTrace, FlatHeaders, type Headers, type Runtime } from '@inmesh/core';
+import { FlatHeaders, type Headers, type Runtime } from '@inmesh/core';
 import {
   attemptHeader,
   deadlineHeader,
@@ -48,10 +48,13 @@ function targetOf({ path, query }: Dispatcher.DispatchOptions): string {
   return text === '' ? path : `${path}?${text}`;
 }
 
-/** Field lines, of which those of a trace are what its span says: the caller cannot know that span. */
-function linesWith(headers: FlatHeaders, traced: AttemptTrace['headers']): string[] {
+/** Field lines of one attempt. */
+type AddedLines = readonly (readonly [name: string, value: string])[];
+
+/** Field lines, some of which are ours to say: of a span that the caller cannot know, or who we are. */
+function linesWith(headers: FlatHeaders, added: AddedLines): string[] {
   const copy = new FlatHeaders([...headers.raw]);
-  for (const [name, value] of traced) copy.set(name, value);
+  for (const [name, value] of added) copy.set(name, value);
   return copy.raw;
 }
 
@@ -129,7 +132,7 @@ export class OutboundRequest implements RoutedRequest {
     deadlineMs: number,
     attempt: number,
     runtime: Pick<Runtime, 'now'>,
-    traced: AttemptTrace['headers'] = [],
+    added: AddedLines = [],
   ): PreparedRequest {
     const given = this.#given;
     const reader = this.#body?.open();
@@ -137,7 +140,7 @@ export class OutboundRequest implements RoutedRequest {
       path: forward?.target ?? this.target,
       method: given.method,
       body: (reader ?? given.body) as Dispatcher.DispatchOptions['body'],
-      headers: this.#fieldLines(deadlineMs, attempt, runtime, traced),
+      headers: this.#fieldLines(deadlineMs, attempt, runtime, added),
       blocking: given.blocking,
       upgrade: given.upgrade,
       headersTimeout: given.headersTimeout,
@@ -156,12 +159,12 @@ export class OutboundRequest implements RoutedRequest {
     deadlineMs: number,
     attempt: number,
     runtime: Pick<Runtime, 'now'>,
-    traced: AttemptTrace['headers'],
+    added: AddedLines,
   ): string[] {
     const { raw } = this.headers;
-    const isPlain = attempt === 1 && deadlineMs === Number.POSITIVE_INFINITY && traced.length === 0;
+    const isPlain = attempt === 1 && deadlineMs === Number.POSITIVE_INFINITY && added.length === 0;
     if (isPlain) return raw;
-    const lines = traced.length === 0 ? [...raw] : linesWith(this.headers, traced);
+    const lines = added.length === 0 ? [...raw] : linesWith(this.headers, added);
     // A deadline that has passed is caught before; less than a millisecond says the same as 1.
     if (deadlineMs !== Number.POSITIVE_INFINITY)
       lines.push(deadlineHeader, formatDeadline(deadlineMs, runtime.now()) ?? '1');

@@ -1,9 +1,27 @@
+import { peerMetadataHeader, peerMetadataIdHeader } from '@inmesh/core';
 import type { DriverReply } from '@inmesh/resilience';
 import { markedFrom, markerHeaders } from '@inmesh/resilience';
 import type { RawField } from './legacy-handler.js';
 
-const markers: ReadonlySet<string> = new Set(markerHeaders);
-const markerLengths: ReadonlySet<number> = new Set(markerHeaders.map((name) => name.length));
+/** Names of headers, found by their length first. */
+class Names {
+  readonly #names: ReadonlySet<string>;
+  readonly #lengths: ReadonlySet<number>;
+
+  constructor(names: readonly string[]) {
+    this.#names = new Set(names);
+    this.#lengths = new Set(names.map((name) => name.length));
+  }
+
+  has(field: RawField | undefined): boolean {
+    return (
+      field !== undefined && this.#lengths.has(field.length) && this.#names.has(text(field).toLowerCase())
+    );
+  }
+}
+
+const markers = new Names(markerHeaders);
+const introductions = new Names([peerMetadataHeader, peerMetadataIdHeader]);
 
 function text(field: RawField | undefined): string {
   if (field === undefined) return '';
@@ -18,11 +36,16 @@ export class RawReply implements DriverReply {
   /** Every connection of a pool is secured and its peer's identity checked. */
   readonly isTrusted = true;
   readonly #raw: readonly RawField[];
+  readonly #isIntroduction: boolean;
 
-  /** @param raw - Names at even places, values at odd ones. */
-  constructor(httpStatus: number, raw: readonly RawField[]) {
+  /**
+   * @param raw - Names at even places, values at odd ones.
+   * @param isIntroduction - Whether the peer may say in it who it is.
+   */
+  constructor(httpStatus: number, raw: readonly RawField[], isIntroduction = false) {
     this.httpStatus = httpStatus;
     this.#raw = raw;
+    this.#isIntroduction = isIntroduction;
   }
 
   header(name: string): string | undefined {
@@ -35,25 +58,18 @@ export class RawReply implements DriverReply {
     return undefined;
   }
 
-  /** Field lines for the caller: what says that a call was not processed is not his to pass on. */
+  /** Field lines for the caller: what says that a call was not processed, and who the peer is, is not his to pass on. */
   forCaller(): readonly RawField[] {
-    const raw = this.#raw;
-    if (this.httpStatus < markedFrom || !this.#hasMarkers()) return raw;
-    const kept: RawField[] = [];
-    for (let i = 0; i + 1 < raw.length; i += 2) {
-      if (markers.has(text(raw[i]).toLowerCase())) continue;
-      kept.push(raw[i] ?? '', raw[i + 1] ?? '');
-    }
-    return kept;
+    const unmarked = this.httpStatus < markedFrom ? this.#raw : without(markers, this.#raw);
+    return this.#isIntroduction ? without(introductions, unmarked) : unmarked;
   }
+}
 
-  #hasMarkers(): boolean {
-    const raw = this.#raw;
-    for (let i = 0; i + 1 < raw.length; i += 2) {
-      const field = raw[i];
-      if (field !== undefined && markerLengths.has(field.length) && markers.has(text(field).toLowerCase()))
-        return true;
-    }
-    return false;
-  }
+/** The same list if nothing is to be left out, as most of the time. */
+function without(names: Names, raw: readonly RawField[]): readonly RawField[] {
+  if (!raw.some((field, index) => index % 2 === 0 && names.has(field))) return raw;
+  const kept: RawField[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2)
+    if (!names.has(raw[i])) kept.push(raw[i] ?? '', raw[i + 1] ?? '');
+  return kept;
 }

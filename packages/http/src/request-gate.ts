@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import {
   askedWhy,
   CallState,
+  type CleanIntroduction,
   type ConnectionFacts,
   cleanAuthority,
   cleanHeaders,
@@ -29,6 +30,7 @@ type Emit = (event: string, ...args: unknown[]) => boolean;
 /** A request whose target and headers are clean. */
 interface CleanRequest extends CleanTarget {
   readonly asksWhy?: boolean | undefined;
+  readonly introduction?: CleanIntroduction | undefined;
   readonly headers: RequestHeaders;
 }
 
@@ -199,8 +201,12 @@ export class RequestGate {
     const isProbe = (method === 'GET' || method === 'HEAD') && this.#probePaths.has(url);
     // As clean as every request: it still reaches the application.
     const clean = isProbe ? this.#clean(request) : undefined;
-    if (clean !== undefined && !('fault' in clean) && clean.target === url) run();
-    else request.socket.destroy();
+    if (clean !== undefined && !('fault' in clean) && clean.target === url) {
+      run();
+      return;
+    }
+    this.#options.onWrongSecurity?.('plaintext');
+    request.socket.destroy();
   }
 
   #clean(request: AnyRequest): CleanRequest | Fault {
@@ -215,10 +221,11 @@ export class RequestGate {
     const target = cleanTarget(request.url ?? '', authority || (checked.host ?? ''), this.#options.normalize);
     if ('fault' in target) return target;
     const { target: clean, path, authority: host } = target;
+    const { asksWhy, introduction } = checked;
     if (clean !== request.url) request.url = clean;
     headers.target = clean;
     // Not a spread: Node 20 takes microseconds for one.
-    return { target: clean, path, authority: host, headers, asksWhy: checked.asksWhy };
+    return { target: clean, path, authority: host, headers, asksWhy, introduction };
   }
 
   #cleanConnect(request: IncomingMessage): CleanRequest | Fault {
@@ -248,6 +255,18 @@ export class RequestGate {
     );
   }
 
+  /** Whoever says who it is learns who we are; of a tunnel, whose head is the handler's, nobody does. */
+  #introduce(
+    connection: ConnectionFacts,
+    { id, text }: CleanIntroduction,
+    response: AnyResponse | undefined,
+  ): void {
+    const { introductions } = this.#options;
+    if (introductions === undefined || connection.peer === undefined) return;
+    introductions.hear(connection, id, text);
+    for (const [name, value] of introductions.own) response?.setHeader(name, value);
+  }
+
   #begin(
     request: AnyRequest,
     clean: CleanRequest,
@@ -266,6 +285,7 @@ export class RequestGate {
         'router unknown: DENY rules match any case, trailing slash, escape and semicolon of a path',
       );
     }
+    if (clean.introduction !== undefined) this.#introduce(connection, clean.introduction, response);
     const target = { side: 'server', port: connection.localPort } as const;
     const plan = stack.plan(target);
     const call = new CallState({

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { type ConnectionFacts, MeshError, type PeerIdentity, plainIp } from '@inmesh/core';
+import {
+  type ConnectionFacts,
+  createIntroduction,
+  MeshError,
+  type PeerIdentity,
+  plainIp,
+} from '@inmesh/core';
 import { type Certificate, checkLeaf, parseCertificate } from './certificate.js';
 
 /**
@@ -76,5 +82,6 @@ export function securedFacts(socket: TLSSocket, trustEpoch: number): ConnectionF
     isEncrypted: true,
     ...addresses(socket),
     sni: typeof servername === 'string' ? servername.toLowerCase() : '',
+    introduction: createIntroduction(),
   });
 }

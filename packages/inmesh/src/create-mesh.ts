@@ -29,8 +29,16 @@ function announce({ values }: ResolvedConfig, source: IdentitySource, logger: Lo
     logger.warn({ mtls: values.mtls }, 'listeners accept plaintext: such callers have no identity');
 }
 
-function workloadOf({ values: { serviceName, namespace, trustDomain, labels } }: ResolvedConfig): Workload {
-  return Object.freeze({ service: serviceName, namespace, trustDomain, labels });
+function workloadOf({ values }: ResolvedConfig): Workload {
+  const { serviceName, namespace, trustDomain, labels, workload, clusterId } = values;
+  return Object.freeze({
+    service: serviceName,
+    namespace,
+    trustDomain,
+    labels,
+    ...(workload === undefined ? {} : { name: workload }),
+    ...(clusterId === undefined ? {} : { cluster: clusterId }),
+  });
 }
 
 /** Makes a mesh that serves no metrics yet. */

@@ -3,6 +3,7 @@ import type { WatchedFiles } from '@inmesh/config/manifests';
 import {
   type CallContext,
   createStack,
+  type Introductions,
   insertLayers,
   type Logger,
   MeshError,
@@ -18,7 +19,13 @@ import { httpPeer } from '@inmesh/http';
 import type { HttpClient } from '@inmesh/http/client';
 import { createDialer, type Dialer, type IdentitySnapshot, type IdentitySource } from '@inmesh/identity';
 import { Clusters, Router } from '@inmesh/resilience';
-import { CallRecords, type ExpositionFormat, TracedContext, tracing } from '@inmesh/telemetry';
+import {
+  CallRecords,
+  type ExpositionFormat,
+  PeerIntroductions,
+  TracedContext,
+  tracing,
+} from '@inmesh/telemetry';
 import { type ConfigFiles, type Configured, watchConfig } from './config-reload.js';
 import { lazy } from './lazy.js';
 import type { Mesh, MeshGrpc, MeshOptions, MeshServer, ServeOptions } from './mesh-contract.js';
@@ -61,6 +68,7 @@ export class InProcessMesh implements Mesh {
   readonly #metrics: MeshMetrics;
   readonly #metricsListener: MetricsListener | undefined;
   readonly #records: CallRecords;
+  readonly #introductions: Introductions | undefined;
   readonly #onSnapshot = new Set<() => void>();
   #configured: Configured;
   #watch: WatchedFiles<Configured> | undefined;
@@ -91,7 +99,8 @@ export class InProcessMesh implements Mesh {
         this.#grpc?.forEachCall(visit);
       },
     });
-    const { accessLog, explainAllow } = config.values;
+    const { accessLog, explainAllow, peerMetadata } = config.values;
+    if (peerMetadata) this.#introductions = new PeerIntroductions(parts.workload);
     this.#records = new CallRecords({ accessLog, logger, runtime }, explainAllow !== undefined);
     this.#dialer = createDialer({
       source,
@@ -151,6 +160,7 @@ export class InProcessMesh implements Mesh {
         layers: layers.inbound ?? [],
         metrics: this.#metrics,
         records: this.#records,
+        introductions: this.#introductions,
         context: this.#context,
       },
       app,
@@ -295,6 +305,7 @@ export class InProcessMesh implements Mesh {
       stack: this.#outbound,
       context: this.#context,
       tracing,
+      introductions: this.#introductions,
       connections: this.config.values.poolSize,
       onConnection: this.#metrics.onConnection,
       runtime,
@@ -319,6 +330,7 @@ export class InProcessMesh implements Mesh {
       stack: this.#outbound,
       context: this.#context,
       tracing,
+      introductions: this.#introductions,
       runtime,
     });
     return this.#grpc;

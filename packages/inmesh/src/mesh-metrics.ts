@@ -56,6 +56,8 @@ export class MeshMetrics {
   readonly onConnection: ConnectionMetrics['onOpen'];
   /** Counts TLS handshakes, of either role. */
   readonly onHandshake: Readonly<Record<'client' | 'server', (result: HandshakeResult) => void>>;
+  /** Counts a connection that was cut because its security is not that of the listener. */
+  readonly onWrongSecurity: (found: 'plaintext' | 'tls') => void;
   readonly #store: MetricStore;
   readonly #node = new NodeMetrics();
   readonly #decisions: Family<CounterSeries>;
@@ -88,6 +90,12 @@ export class MeshMetrics {
     const count = (role: string) => (result: HandshakeResult) =>
       handshakes.of([role, result, 'false']).add(1);
     this.onHandshake = { client: count('client'), server: count('server') };
+    const refused = this.#store.counter({
+      name: 'inmesh_connections_refused_total',
+      help: 'Connections that were cut: plaintext where mTLS is strict, TLS where it is off.',
+      labels: ['found'],
+    });
+    this.onWrongSecurity = (found) => refused.of([found]).add(1);
     this.#decisions = this.#store.counter({
       name: 'inmesh_authz_decisions_total',
       help: 'Decisions on inbound calls, by the rule that made them; no policy where none matched.',

@@ -7,6 +7,7 @@ import {
   type Call,
   type CallContext,
   createStack,
+  type Introductions,
   insertLayers,
   type Layer,
   LiveCalls,
@@ -38,11 +39,16 @@ export interface ServerParts {
   /** Layers of the user's. */
   readonly layers: readonly Layer[];
   /** Counts. */
-  readonly metrics: Pick<MeshMetrics, 'layer' | 'onDecision' | 'onHandshake' | 'onRefused'>;
+  readonly metrics: Pick<
+    MeshMetrics,
+    'layer' | 'onDecision' | 'onHandshake' | 'onRefused' | 'onWrongSecurity'
+  >;
   /** Records calls. */
   readonly records: CallRecords;
   /** Who we are. */
   readonly workload: Workload;
+  /** Introduces us to callers; nobody does if `undefined`. */
+  readonly introductions: Introductions | undefined;
   /** Carries the inbound call to outbound ones. */
   readonly context: CallContext;
   /** Time. */
@@ -95,7 +101,7 @@ export class Server implements MeshServer {
   #closing: Promise<void> | undefined;
 
   constructor(parts: ServerParts, app: unknown, options: ServeOptions, onClosed: (server: Server) => void) {
-    const { config, source, policies, metrics, context, runtime, logger } = parts;
+    const { config, source, policies, metrics, introductions, context, runtime, logger } = parts;
     checkServeOptions(options);
     this.#parts = parts;
     this.#onClosed = onClosed;
@@ -135,7 +141,9 @@ export class Server implements MeshServer {
       grpc: () => this.#grpc,
       http2,
       probePaths: config.probePaths,
+      introductions,
       onRefused: metrics.onRefused,
+      onWrongSecurity: metrics.onWrongSecurity,
       limits: {
         maxConnections: config.maxConnections,
         sniffTimeoutMs: config.sniffTimeout,
@@ -169,7 +177,7 @@ export class Server implements MeshServer {
   addGrpc(server: GrpcServer): void {
     if (this.#grpc !== undefined)
       throw new MeshError('INMESH_ERR_GRPC_SERVER', 'this port has a gRPC server already');
-    const { context, metrics, runtime, logger } = this.#parts;
+    const { context, introductions, metrics, runtime, logger } = this.#parts;
     this.#grpc = lazy.grpc().attachGrpcServer(server, {
       stack: this.#stack,
       live: this.#live,
@@ -177,6 +185,7 @@ export class Server implements MeshServer {
       runtime,
       logger,
       isStale: (facts) => this.#tls?.isStale(facts) ?? false,
+      introductions,
       onRefused: metrics.onRefused,
     });
   }

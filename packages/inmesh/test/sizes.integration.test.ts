@@ -169,6 +169,27 @@ describe('sizes, messages and connections', () => {
     await until(async () => (await count('connections_closed')) === 1);
   });
 
+  it('counts plaintext that a strict listener cuts, and TLS that one without cuts', async () => {
+    const strict = await make('orders');
+    const probed = await make('probed', { probePaths: ['/livez'] });
+    const plain = await make('plain', { mtls: 'disable' });
+    const refused = async (mesh: Mesh, found: string): Promise<number> =>
+      Number(
+        new RegExp(`^inmesh_connections_refused_total\\{found="${found}"\\} (\\d+)$`, 'm').exec(
+          await mesh.metricsText(),
+        )?.[1] ?? 0,
+      );
+    const app = (_request: IncomingMessage, response: ServerResponse) => response.end('ok');
+    for (const mesh of [strict, probed]) {
+      const { port } = await mesh.serve(app).listen(0, '127.0.0.1');
+      await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed');
+      expect([await refused(mesh, 'plaintext'), await refused(mesh, 'tls')]).toEqual([1, 0]);
+    }
+    const { port } = await plain.serve(app).listen(0, '127.0.0.1');
+    await expect(fetch(`https://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed');
+    expect([await refused(plain, 'plaintext'), await refused(plain, 'tls')]).toEqual([0, 1]);
+  });
+
   it('counts handshakes of both roles by how they ended', async () => {
     const { orders, port } = await serve((_request, response) => response.end('hello'));
     const wrong = await make('wrong', {

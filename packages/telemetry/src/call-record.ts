@@ -34,7 +34,7 @@ export interface CallRecord {
   readonly authority: string;
   /** The matched route of a framework, or the gRPC method; where it is known. */
   readonly operation: string | undefined;
-  /** SPIFFE ID that the caller proved; on the server. */
+  /** SPIFFE ID that the other side proved; on the client that of the last attempt that was sent. */
   readonly peer: string | undefined;
   /** Address of the caller; on the server. */
   readonly remoteIp: string | undefined;
@@ -93,7 +93,7 @@ export function recordOf(
     path: short(facts.path) ?? '',
     authority: short(facts.authority) ?? '',
     operation: call.operation,
-    peer: facts.connection.peer?.id.uri,
+    peer: call.connection?.peer?.id.uri,
     remoteIp: isServer ? facts.connection.remoteIp : undefined,
     cluster: call.cluster,
     endpoint: end.endpoint,

@@ -1,8 +1,5 @@
-import type { Call, SpiffeId, Workload } from '@inmesh/core';
-import { type CalledService, type Edge, ownParty, type Party, provenParty } from './request-labels.js';
-
-/** Peers of which series are held on to; beyond it they are looked up anew. */
-export const maxPeers = 4096;
+import type { Call, ConnectionFacts, SpiffeId, Workload } from '@inmesh/core';
+import { type CalledService, type Edge, ownParty, type Party, peerParty } from './request-labels.js';
 
 /** What {@link Edges} needs. */
 export interface EdgesOptions {
@@ -14,7 +11,14 @@ export interface EdgesOptions {
   readonly identitiesOf: (cluster: string) => readonly Pick<SpiffeId, 'uri'>[];
 }
 
-/** Tells who calls whom, from what TLS proved and what is configured. */
+/** A call, as far as it tells who calls whom. */
+export type EdgeCall = Pick<Call, 'cluster' | 'connection' | 'side'>;
+
+function partyOf({ peer, introduction }: ConnectionFacts): Party {
+  return peerParty(peer?.id.uri, introduction?.metadata);
+}
+
+/** Tells who calls whom: from what TLS proved, what peers say of themselves, and what is configured. */
 export class Edges {
   readonly #options: EdgesOptions;
 
@@ -24,25 +28,29 @@ export class Edges {
   }
 
   /** The edge of a call. */
-  of({ side, facts, cluster = '' }: Pick<Call, 'cluster' | 'facts' | 'side'>): Edge {
-    return side === 'server' ? this.#inbound(facts.connection.peer?.id.uri) : this.outbound(cluster);
+  of({ side, connection, cluster = '' }: EdgeCall): Edge {
+    return side === 'server' ? this.#inbound(connection) : this.outbound(cluster, connection);
   }
 
-  /** From us to a cluster. */
-  outbound(cluster: string): Edge {
+  /**
+   * From us to a cluster.
+   *
+   * @param connection - The one that is used, if there is one already.
+   */
+  outbound(cluster: string, connection?: ConnectionFacts): Edge {
     return {
       reporter: 'source',
       source: this.#own(),
-      destination: this.#called(cluster),
+      destination: connection?.peer === undefined ? this.#expected(cluster) : partyOf(connection),
       service: this.#service(cluster),
     };
   }
 
-  #inbound(peer: string | undefined): Edge {
+  #inbound(connection: ConnectionFacts | undefined): Edge {
     const { service: name, namespace } = this.#options.workload;
     return {
       reporter: 'destination',
-      source: provenParty(peer),
+      source: connection === undefined ? peerParty(undefined) : partyOf(connection),
       destination: this.#own(),
       service: { name, namespace },
     };
@@ -53,10 +61,10 @@ export class Edges {
     return ownParty(workload, principal());
   }
 
-  /** Where one identity alone will do, it is the one that answered. */
-  #called(cluster: string): Party {
+  /** Where one identity alone will do, it is the one that was looked for. */
+  #expected(cluster: string): Party {
     const [identity, other] = this.#options.identitiesOf(cluster);
-    return provenParty(other === undefined ? identity?.uri : undefined);
+    return peerParty(other === undefined ? identity?.uri : undefined);
   }
 
   #service(cluster: string): CalledService {

@@ -13,6 +13,7 @@ export {
   type Sample,
 } from './metric-store.js';
 export { NodeMetrics } from './node-metrics.js';
+export { PeerIntroductions } from './peer-introductions.js';
 export { type PromRegistry, registerWith } from './prom-registry.js';
 export { type CalledService, type Edge, type Party, requestLabels } from './request-labels.js';
 export { istioBounds, RequestMetrics, type RequestMetricsOptions } from './request-metrics.js';

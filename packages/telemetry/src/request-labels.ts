@@ -1,4 +1,11 @@
-import { type Call, type CallEnd, grpcStatusNumber, httpStatusOf, type Workload } from '@inmesh/core';
+import {
+  type Call,
+  type CallEnd,
+  grpcStatusNumber,
+  httpStatusOf,
+  type PeerMetadata,
+  type Workload,
+} from '@inmesh/core';
 import { type ResponseFlag, responseFlag } from './response-flags.js';
 
 /** Labels that tell who called whom; those of the message counters. */
@@ -43,7 +50,8 @@ export const tcpLabels = [
   'connection_security_policy',
 ] as const;
 
-const unknown = 'unknown';
+/** Value of a label of which nothing is known. */
+export const unknownValue = 'unknown';
 
 /** One end of a call, as labels tell it. */
 export interface Party {
@@ -61,33 +69,44 @@ export interface Party {
   readonly app: string;
   /** Label `version`. */
   readonly version: string;
+  /** Cluster of Kubernetes. */
+  readonly cluster: string;
 }
 
-/** Whom TLS proved, and nothing else: text of a peer about itself proves nothing. */
-export function provenParty(uri: string | undefined): Party {
+/**
+ * A peer: whom TLS proved, and what it says of itself, which proves nothing.
+ *
+ * @param uri - Its SPIFFE ID, which alone tells its namespace, unless it has none.
+ */
+export function peerParty(uri: string | undefined, said: Partial<PeerMetadata> = {}): Party {
   return {
-    workload: unknown,
-    canonicalService: unknown,
-    canonicalRevision: 'latest',
-    namespace: /\/ns\/([^/]+)\//.exec(uri ?? '')?.[1] ?? unknown,
-    principal: uri ?? unknown,
-    app: unknown,
-    version: unknown,
+    workload: said.workload ?? unknownValue,
+    canonicalService: said.canonicalService ?? unknownValue,
+    canonicalRevision: said.canonicalRevision ?? 'latest',
+    namespace: /\/ns\/([^/]+)\//.exec(uri ?? '')?.[1] ?? said.namespace ?? unknownValue,
+    principal: uri ?? unknownValue,
+    app: said.app ?? unknownValue,
+    version: said.version ?? unknownValue,
+    cluster: said.cluster ?? unknownValue,
   };
 }
 
 /** This workload. */
-export function ownParty({ service, namespace, labels }: Workload, principal: string): Party {
+export function ownParty(
+  { service, namespace, labels, name = service, cluster = unknownValue }: Workload,
+  principal: string,
+): Party {
   const app = labels['app.kubernetes.io/name'] ?? labels['app'] ?? service;
   const version = labels['app.kubernetes.io/version'] ?? labels['version'];
   return {
-    workload: service,
+    workload: name,
     canonicalService: labels['service.istio.io/canonical-name'] ?? app,
     canonicalRevision: labels['service.istio.io/canonical-revision'] ?? version ?? 'latest',
     namespace,
     principal,
     app,
-    version: version ?? unknown,
+    version: version ?? unknownValue,
+    cluster,
   };
 }
 
@@ -110,17 +129,16 @@ export interface Outcome {
 }
 
 /** How a call ended, in the words of labels. Where no reply came, the status that a proxy would have answered. */
-export function outcomeOf(call: Pick<Call, 'facts' | 'protocol' | 'side'>, end: CallEnd): Outcome {
-  const { side, protocol, facts } = call;
+export function outcomeOf(call: Pick<Call, 'connection' | 'protocol' | 'side'>, end: CallEnd): Outcome {
+  const { side, protocol, connection } = call;
   const { error, httpStatus, status } = end;
   const isLeft = error?.code === 'INMESH_ERR_CANCELLED';
-  const isMutual = side === 'server' ? facts.connection.peer !== undefined : httpStatus > 0;
   return {
     protocol: protocol === 'grpc' ? 'grpc' : 'http',
     code: httpStatus > 0 || error === undefined || isLeft ? httpStatus : httpStatusOf(error.status),
     grpcStatus: protocol === 'grpc' ? String(grpcStatusNumber(status)) : '',
     flag: responseFlag(side, end),
-    isMutual,
+    isMutual: connection?.peer !== undefined,
   };
 }
 
@@ -147,7 +165,7 @@ export function edgeValues({ reporter, source, destination, service }: Edge): re
     source.principal,
     source.app,
     source.version,
-    unknown,
+    source.cluster,
     destination.workload,
     destination.namespace,
     destination.principal,
@@ -158,7 +176,7 @@ export function edgeValues({ reporter, source, destination, service }: Edge): re
     destination.canonicalRevision,
     service.name,
     service.namespace,
-    unknown,
+    destination.cluster,
   ];
 }
 

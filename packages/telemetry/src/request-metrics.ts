@@ -1,5 +1,6 @@
 import { type CallEnd, grpcStatusNumber, type Layer, type RefusedCall, type Runtime } from '@inmesh/core';
-import { type Edges, maxPeers } from './edges.js';
+import { ByEdge } from './by-edge.js';
+import type { Edges } from './edges.js';
 import { MessageMetrics } from './message-metrics.js';
 import type { Family, MetricStore } from './metric-store.js';
 import { outcomeOf, requestLabels, requestValues } from './request-labels.js';
@@ -45,14 +46,14 @@ const maxOutcomes = 256;
 /** Tells outcomes of one pair apart. A number where nothing failed: no text is made of a call that ends well. */
 function keyOf(call: RefusedCall, end: CallEnd): number | string {
   const grpc = call.protocol === 'grpc' ? grpcStatusNumber(end.status) + 1 : 0;
-  const isPlain = call.side === 'server' && call.facts.connection.peer === undefined;
+  const isPlain = call.connection?.peer === undefined;
   const number = (end.httpStatus * 32 + grpc) * 2 + (isPlain ? 1 : 0);
   return end.error === undefined ? number : `${number} ${end.error.code} ${responseFlag(call.side, end)}`;
 }
 
 /**
- * Counts calls as Istio does, in both directions, with every label. Labels come from what TLS proved and from what is
- * configured, never from a host, a path or a method.
+ * Counts calls as Istio does, in both directions, with every label. Labels come from what TLS proved, from what peers
+ * say of themselves and from what is configured, never from a host, a path or a method.
  *
  * @see {@link https://istio.io/latest/docs/reference/config/metrics/ | Istio standard metrics}
  */
@@ -71,9 +72,7 @@ export class RequestMetrics {
   readonly #requestBytes: Family<HistogramSeries>;
   readonly #responseBytes: Family<HistogramSeries>;
   readonly #messages: MessageMetrics;
-  /** By the peer of an inbound call, by the cluster of an outbound one. */
-  readonly #inbound = new Map<string, Outcomes>();
-  readonly #outbound = new Map<string, Outcomes>();
+  readonly #outcomes = new ByEdge<Outcomes>(() => new Map());
 
   /** @param options - What it counts into. */
   constructor(options: RequestMetricsOptions) {
@@ -103,15 +102,7 @@ export class RequestMetrics {
 
   /** Counts a call that has ended. */
   readonly count = (call: RefusedCall, end: CallEnd): void => {
-    const isServer = call.side === 'server';
-    const parties = isServer ? this.#inbound : this.#outbound;
-    const name = isServer ? (call.facts.connection.peer?.id.uri ?? '') : (call.cluster ?? '');
-    let outcomes = parties.get(name);
-    if (outcomes === undefined) {
-      if (parties.size >= maxPeers) parties.clear();
-      outcomes = new Map();
-      parties.set(name, outcomes);
-    }
+    const outcomes = this.#outcomes.of(call);
     const key = keyOf(call, end);
     let bound = outcomes.get(key);
     if (bound === undefined || isGone(bound)) {

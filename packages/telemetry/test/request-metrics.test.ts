@@ -198,6 +198,7 @@ describe('request metrics', () => {
       side: 'client',
       protocol: 'grpc',
       facts: { method: 'POST', path: '/', authority: '', connection: unknownConnection },
+      connection: undefined,
       cluster: 'bank.money',
       startedMs: 0,
       messages,
