@@ -131,5 +131,9 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
   if (forged === undefined) return { host };
   const introduction = introductionIn(headers);
   for (const name of forged) headers.delete(name);
-  return { host, asksWhy, introduction };
+  return {
+    host,
+    ...(asksWhy ? { asksWhy } : {}),
+    ...(introduction === undefined ? {} : { introduction }),
+  };
 }

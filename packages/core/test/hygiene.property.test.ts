@@ -34,7 +34,13 @@ describe('cleaning of request headers', () => {
     fc.assert(
       fc.property(lines, (all) => {
         const headers = new FlatHeaders(all.flat());
-        expect(cleanHeaders(headers)).toEqual({ host: undefined });
+        const said = [...new FlatHeaders(all.flat()).all('x-envoy-peer-metadata')];
+        const [id = ''] = new FlatHeaders(all.flat()).all('x-envoy-peer-metadata-id');
+        expect(cleanHeaders(headers)).toEqual(
+          said[0] === undefined
+            ? { host: undefined }
+            : { host: undefined, introduction: { id, text: said[0] } },
+        );
         expect(headers.raw).toEqual(all.filter(([name]) => kept.includes(name.toLowerCase())).flat());
       }),
     );
