@@ -11,18 +11,23 @@ export interface Stack {
 
 /** Makes a {@link Stack} of layers whose order was checked. */
 export function createStack(layers: readonly Layer[], onFault?: LayerFault): Stack {
-  const plans = new Map<string, Plan>();
+  // A map each, and no key that is made of both: this is asked for each call.
+  const servers = new Map<number | undefined, Plan>();
+  const clients = new Map<string | undefined, Plan>();
+  const planOf = <K>(plans: Map<K, Plan>, key: K, target: Target): Plan => {
+    let plan = plans.get(key);
+    if (plan === undefined) {
+      plan = compile(layers, target, onFault);
+      plans.set(key, plan);
+    }
+    return plan;
+  };
   return {
     layers,
-    plan(target) {
-      const key = target.side === 'server' ? `s${target.port ?? ''}` : `c${target.cluster ?? ''}`;
-      let plan = plans.get(key);
-      if (plan === undefined) {
-        plan = compile(layers, target, onFault);
-        plans.set(key, plan);
-      }
-      return plan;
-    },
+    plan: (target) =>
+      target.side === 'server'
+        ? planOf(servers, target.port, target)
+        : planOf(clients, target.cluster, target),
   };
 }
 

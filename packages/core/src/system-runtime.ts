@@ -12,6 +12,8 @@ class SystemRuntime implements Runtime {
   readonly #wheel = new TimerWheel(tickMs, performance.now());
   readonly #long = new Map<Timer, NodeJS.Timeout>();
   #isTicking = false;
+  /** Made once and wound up again. */
+  #ticker: NodeJS.Timeout | undefined;
   #holds = 0;
   #anchor: NodeJS.Timeout | undefined;
 
@@ -89,7 +91,8 @@ class SystemRuntime implements Runtime {
   #schedule(): void {
     if (this.#isTicking || this.#wheel.size === 0) return;
     this.#isTicking = true;
-    setTimeout(this.#onTick, tickMs).unref();
+    if (this.#ticker === undefined) this.#ticker = setTimeout(this.#onTick, tickMs).unref();
+    else this.#ticker.refresh();
   }
 }
 

@@ -20,6 +20,7 @@ import { nackHeader } from '@inmesh/resilience';
 import { type CleanTarget, cleanTarget } from './clean-target.js';
 import { hasUnknownRouter } from './frameworks.js';
 import type { HttpListenerOptions } from './http-contract.js';
+import { keepEvents } from './kept-events.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
 import { guardMarkers, watchHead } from './response-headers.js';
@@ -299,8 +300,7 @@ export class RequestGate {
     if (clean.asksWhy === true) call.set(askedWhy, true);
     const proceed = (): void => {
       if (response !== undefined) {
-        keepContext(request, context, call);
-        keepContext(response, context, call);
+        keepEvents(request, context, call);
         guardMarkers(response, call);
       }
       context.run(call, run);
@@ -318,40 +318,8 @@ export class RequestGate {
     if (response !== undefined && plan.watchesHead) {
       watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
     }
+    if (response === undefined) request.socket.once('close', () => serverCall.onClose());
+    else keepEvents(response, context, call, serverCall);
     serverCall.begin();
   }
-}
-
-const keptKey: unique symbol = Symbol('inmesh.kept');
-
-interface Kept {
-  [keptKey]?: {
-    readonly context: HttpListenerOptions['context'];
-    readonly call: CallState;
-    readonly emit: Emit;
-  };
-}
-
-/** Shared by all: no closure per request. Entering a context costs as much as a layer: only where somebody sees it. */
-function emitInside(this: (AnyRequest | AnyResponse) & Kept, event: string, ...args: unknown[]): boolean {
-  const kept = this[keptKey];
-  if (kept === undefined) return false;
-  const { context, call, emit } = kept;
-  return this.listenerCount(event) === 0 || context.current() === call
-    ? emit.call(this, event, ...args)
-    : context.run(call, () => emit.call(this, event, ...args));
-}
-
-/**
- * Events of a request run in the context of whatever the connection does just then: none, or, where requests are
- * pipelined, that of another call. Handlers that wait with `on('end')`, `on('drain')` or `on('close')` would be in the
- * wrong one.
- */
-function keepContext(
-  emitter: (AnyRequest | AnyResponse) & Kept,
-  context: HttpListenerOptions['context'],
-  call: CallState,
-): void {
-  emitter[keptKey] = { context, call, emit: emitter.emit as Emit };
-  emitter.emit = emitInside as typeof emitter.emit;
 }

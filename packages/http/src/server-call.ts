@@ -17,6 +17,7 @@ import {
   type Verdict,
 } from '@inmesh/core';
 import { type CountingSocket, StreamMeter, takeRead, takeWritten } from '@inmesh/identity';
+import type { CloseListener } from './kept-events.js';
 import { concludeResponse, overrule, replyFault, replyOf, sendRawReply, sendReply } from './local-reply.js';
 import { operationOf } from './operation.js';
 
@@ -44,8 +45,6 @@ export interface Exit {
   conclude(): void;
   /** The connection must not serve another request after this one. */
   closeAfter(): void;
-  /** Calls `listener` once, after the last byte or when the client is gone. */
-  onClose(listener: () => void): void;
   /** A layer takes its time: notice a client that leaves meanwhile. */
   watch(): void;
   /** Ends {@link Exit.watch}. */
@@ -106,10 +105,6 @@ export class ResponseExit implements Exit {
 
   closeAfter(): void {
     this.#response.shouldKeepAlive = false;
-  }
-
-  onClose(listener: () => void): void {
-    this.#response.once('close', listener);
   }
 
   watch(): void {
@@ -178,10 +173,6 @@ export class StreamExit implements Exit {
 
   closeAfter(): void {
     // The session got its GOAWAY.
-  }
-
-  onClose(listener: () => void): void {
-    this.#response.once('close', listener);
   }
 
   watch(): void {
@@ -281,10 +272,6 @@ export class SocketExit implements Exit {
     // A tunnel has its connection for itself.
   }
 
-  onClose(listener: () => void): void {
-    this.#socket.once('close', listener);
-  }
-
   /** Reads ahead: who does not read does not see the other side close. The bytes are put back. */
   watch(): void {
     const socket = this.#socket;
@@ -317,7 +304,7 @@ export class SocketExit implements Exit {
 }
 
 /** An inbound HTTP call from its head to its last byte. */
-export class ServerCall implements PlanRun, LiveCall {
+export class ServerCall implements PlanRun, LiveCall, CloseListener {
   entered = 0;
   hasEnded = false;
   liveNext: LiveCall | undefined;
@@ -358,9 +345,13 @@ export class ServerCall implements PlanRun, LiveCall {
   /** Starts the plan. */
   begin(): void {
     this.#live.add(this);
-    this.#exit.onClose(() => this.#end());
     this.#plan.begin(this, this.call);
     if (!this.#isDecided) this.#exit.watch();
+  }
+
+  /** After the last byte, or when the client is gone. */
+  onClose(): void {
+    this.#end();
   }
 
   onPass(): void {
