@@ -1,5 +1,6 @@
 // Packs every public package, installs the tarballs into a fresh TypeScript project and a fresh CommonJS project
-// outside the repository, and runs the README's example in both.
+// outside the repository, and runs the README's example in both; then looks at the spans of a call in a third, with the
+// oldest API of OpenTelemetry that is supported and an SDK of its time.
 import { execFileSync, fork } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,13 +16,13 @@ const example = readFileSync(join(root, 'examples/hello/src/main.ts'), 'utf8');
 const expressVersion = JSON.parse(readFileSync(join(root, 'examples/hello/package.json'), 'utf8'))
   .dependencies.express;
 
-function createProject(name, type) {
+function createProject(name, type, more = {}) {
   const project = join(dir, name);
   mkdirSync(project);
   const tarballs = Object.fromEntries(
     names.map((one) => [manifestOf(one).name, `file:${join(dir, tarballOf(one))}`]),
   );
-  const dependencies = { ...tarballs, express: expressVersion };
+  const dependencies = { ...tarballs, express: expressVersion, ...more };
   writeFileSync(
     join(project, 'package.json'),
     JSON.stringify({ name: `fresh-${name}`, private: true, type, dependencies, overrides: tarballs }),
@@ -99,6 +100,38 @@ const onFreePort = (code) =>
     "process.send!(await mesh.serve(app).listen(0, '127.0.0.1'))",
   );
 
+/** Calls a service of the mesh and says what spans that made, parents first. */
+const traced = `
+import { readFileSync } from 'node:fs';
+import { context, propagation, SpanKind, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { createMesh } from 'inmesh';
+
+const exporter = new InMemorySpanExporter();
+const provider = new BasicTracerProvider();
+provider.addSpanProcessor(new SimpleSpanProcessor(exporter));
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+trace.setGlobalTracerProvider(provider);
+const options = { env: {}, devCaDir: process.argv[2], logLevel: 'error', drainDelay: 0 };
+const orders = await createMesh({ ...options, serviceName: 'orders' });
+const { port } = await orders
+  .serve((request, response) => response.end(request.headers.traceparent))
+  .listen(0, '127.0.0.1');
+const web = await createMesh({ ...options, serviceName: 'web', upstreams: { orders: '127.0.0.1:' + port } });
+const sent = await (await web.fetch('http://orders/')).text();
+await Promise.all([web.close(), orders.close()]);
+const spans = exporter.getFinishedSpans();
+const below = (parent) => spans.find((span) => span.parentSpanId === parent?.spanContext().spanId);
+const call = spans.find((span) => span.parentSpanId === undefined);
+const tree = [call, below(call), below(below(call))];
+const { version } = JSON.parse(readFileSync('node_modules/@opentelemetry/api/package.json', 'utf8'));
+const isSent = sent.includes(tree[1].spanContext().spanId);
+console.log([version, ...tree.map((span) => SpanKind[span.kind] + ' ' + span.name), isSent].join(', '));
+`;
+
 try {
   const typed = createProject('typescript', 'module');
   mkdirSync(join(typed, 'src'));
@@ -150,6 +183,17 @@ try {
   writeFileSync(join(common, 'main.js'), `${imports}\n(async () => {\n${rest.join('\n\n')}})();\n`);
   await check(common, join(common, 'main.js'));
   process.stdout.write("CommonJS: require('inmesh') works, and the README's example runs\n");
+
+  const old = createProject('traced', 'module', {
+    '@opentelemetry/api': '1.3.0',
+    '@opentelemetry/context-async-hooks': '1.8.0',
+    '@opentelemetry/core': '1.8.0',
+    '@opentelemetry/sdk-trace-base': '1.8.0',
+  });
+  writeFileSync(join(old, 'main.js'), traced);
+  const told = execFileSync(process.execPath, ['main.js', join(old, 'ca')], { ...quiet, cwd: old }).trim();
+  if (told !== '1.3.0, INTERNAL GET orders, CLIENT GET, SERVER GET, true') throw new Error(`spans: ${told}`);
+  process.stdout.write('OpenTelemetry API 1.3.0: a call, its attempt and what it reaches are one trace\n');
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }

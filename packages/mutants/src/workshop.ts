@@ -47,6 +47,11 @@ export class Workshop {
     this.#linkModules(checkout);
   }
 
+  /** Where a package of the copy is. */
+  folderOf(name: string): string {
+    return join(this.#root, 'packages', name);
+  }
+
   /** Runs test files of one package or several, one package after the other, up to the first that fails. */
   test(files: readonly string[]): TestRun {
     for (const name of new Set(files.map(packageOf))) {
