@@ -104,6 +104,21 @@ function introductionIn(headers: FlatHeaders): CleanIntroduction | undefined {
   return text === undefined ? undefined : { id: headers.get(peerMetadataIdHeader) ?? '', text };
 }
 
+function removeForged(
+  headers: FlatHeaders,
+  names: readonly string[],
+  host: string | undefined,
+  asksWhy: boolean,
+): CleanHost {
+  const introduction = introductionIn(headers);
+  for (const name of names) headers.delete(name);
+  return {
+    host,
+    ...(asksWhy ? { asksWhy } : {}),
+    ...(introduction === undefined ? {} : { introduction }),
+  };
+}
+
 /**
  * Looks once over the field lines: removes what could be mistaken for an identity, refuses what two readers could
  * read differently.
@@ -128,12 +143,5 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
       (forged ??= []).push(lower);
     }
   }
-  if (forged === undefined) return { host };
-  const introduction = introductionIn(headers);
-  for (const name of forged) headers.delete(name);
-  return {
-    host,
-    ...(asksWhy ? { asksWhy } : {}),
-    ...(introduction === undefined ? {} : { introduction }),
-  };
+  return forged === undefined ? { host } : removeForged(headers, forged, host, asksWhy);
 }

@@ -33,6 +33,7 @@ export {
   explainHeader,
   type Fault,
 } from './hygiene.js';
+export { createIntroduction, type Introduction, type PeerMetadata } from './introduction.js';
 export type { Halt, Layer, LocalAnswer, LocalReply, Phases, Rejection, Target, Verdict } from './layer.js';
 export { linkSignal } from './link-signal.js';
 export { type LiveCall, LiveCalls } from './live-calls.js';
@@ -41,11 +42,8 @@ export { type LogFields, type Logger, silentLogger } from './logger.js';
 export { assertStrictHttpParser, hasNodeFlag } from './node-flags.js';
 export { type ConnectionFacts, type PeerIdentity, plainIp, unknownConnection } from './peer.js';
 export {
-  createIntroduction,
-  type Introduction,
   type IntroductionLine,
   type Introductions,
-  type PeerMetadata,
   peerMetadataHeader,
   peerMetadataIdHeader,
 } from './peer-metadata.js';

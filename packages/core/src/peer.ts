@@ -1,4 +1,4 @@
-import type { Introduction } from './peer-metadata.js';
+import type { Introduction } from './introduction.js';
 import type { SpiffeId } from './spiffe-id.js';
 
 /** Identity that a peer proved in its TLS handshake. Frozen, read once per connection. */

@@ -28,6 +28,13 @@ describe('a mesh', () => {
     ...more,
   });
 
+  const run = (name: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      execFile(process.execPath, [fixture(name)], { env: env(), cwd: meshes.dir }, (error, stdout) =>
+        error === null ? resolve(stdout) : reject(error),
+      );
+    });
+
   it('serves one port from every worker of a cluster, and each drains', async () => {
     const primary = fork(fixture('cluster.mjs'), [], {
       env: env({ INMESH_SERVICE_NAME: 'orders' }),
@@ -70,12 +77,16 @@ describe('a mesh', () => {
 
   it('is required by CommonJS, and sees what dotenv has set before it is made', async () => {
     await writeFile(join(meshes.dir, '.env'), 'INMESH_SERVICE_NAME=shop\nINMESH_TIMEOUT=7s\n');
-    const out = await new Promise<string>((resolve, reject) => {
-      execFile(process.execPath, [fixture('common.cjs')], { env: env(), cwd: meshes.dir }, (error, stdout) =>
-        error === null ? resolve(stdout) : reject(error),
-      );
+    expect(JSON.parse(await run('common.cjs'))).toEqual({ serviceName: 'shop', timeout: 7000 });
+  });
+
+  it('goes beside instrumentation of node:http and undici, and logs with pino', async () => {
+    expect(JSON.parse(await run('instrumented.cjs'))).toEqual({
+      spans: ['CLIENT by inmesh', 'INTERNAL by inmesh', 'SERVER by @opentelemetry/instrumentation-http'],
+      isBelow: true,
+      isActive: true,
+      access: [[200, 'destination', 30]],
     });
-    expect(JSON.parse(out)).toEqual({ serviceName: 'shop', timeout: 7000 });
   });
 
   it('is there twice in one process, with different identities', async () => {

@@ -40,6 +40,9 @@ export interface FileScore {
 const killedStates: ReadonlySet<string> = new Set(['Killed', 'Timeout']);
 const countedStates: ReadonlySet<string> = new Set(['Killed', 'NoCoverage', 'Survived', 'Timeout']);
 
+const unitTests = ['test/**/*.test.ts'];
+const otherTests = ['test/**/*.{integration,interop,e2e,contract}.test.ts'];
+
 /** Longest run over the files of one package, in milliseconds. */
 const longestMs = 1_500_000;
 
@@ -81,10 +84,11 @@ export function scorePackage(
   mkdirSync(out, { recursive: true });
   const reportFile = join(out, 'report.json');
   const vitestConfig = join(out, 'vitest.config.mjs');
-  writeFileSync(
-    vitestConfig,
-    `export default { test: { include: ['test/**/*.test.ts'], exclude: ['test/**/*.{integration,interop,e2e,contract}.test.ts'], testTimeout: 60_000 } };\n`,
-  );
+  const setup = join(out, 'setup.mjs');
+  // The same inputs each time, and few: a fault meets each property that runs its line.
+  writeFileSync(setup, `import fc from 'fast-check';\nfc.configureGlobal({ numRuns: 30, seed: 1 });\n`);
+  const test = { include: unitTests, exclude: otherTests, setupFiles: [setup], testTimeout: 60_000 };
+  writeFileSync(vitestConfig, `export default { test: ${JSON.stringify(test)} };\n`);
   const config = join(out, 'stryker.config.json');
   const options = {
     testRunner: 'vitest',

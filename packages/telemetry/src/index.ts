@@ -1,7 +1,7 @@
 export { type AccessDecision, accessFields, type CallRecord } from './call-record.js';
 export { CallRecords, type CallRecordsOptions } from './call-records.js';
 export { ConnectionMetrics, type CountedConnection } from './connection-metrics.js';
-export { Edges, type EdgesOptions } from './edges.js';
+export { type EdgeCall, Edges, type EdgesOptions } from './edges.js';
 export { explain } from './explain.js';
 export { contentTypes, type ExpositionFormat, formatFor, renderMetrics } from './exposition.js';
 export {

@@ -131,7 +131,9 @@ export class PeerIntroductions implements Introductions {
       known = new Map();
       this.#known.set(id.uri, known);
     }
-    const key = JSON.stringify(Object.values(metadata).map((value) => value ?? null));
+    const { workload, canonicalService, canonicalRevision, namespace, app, version, cluster } = metadata;
+    // No value has a space in it.
+    const key = [workload, canonicalService, canonicalRevision, namespace, app, version, cluster].join(' ');
     const same = known.get(key);
     if (same !== undefined || known.size >= maxPerIdentity) return same;
     known.set(key, Object.freeze(metadata));
