@@ -2,8 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Client, Metadata, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { createMesh, type Mesh } from '../src/index.js';
 
-const asIs = (bytes: Buffer): Buffer => bytes;
-const method = {
+/** Bytes as they are, for a method without a schema. */
+export const asIs = (bytes: Buffer): Buffer => bytes;
+/** A unary method of bytes. */
+export const method = {
   path: '/test.Hops/Middle',
   requestStream: false,
   responseStream: false,

@@ -7,19 +7,10 @@ import { connect } from 'node:tls';
 import { Client, Metadata, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
+import { asIs, method as say } from './hops.js';
 import { useMeshes } from './meshes.js';
 
 const header = 'x-envoy-peer-metadata';
-const asIs = (bytes: Buffer): Buffer => bytes;
-const say = {
-  path: '/test.Talk/Say',
-  requestStream: false,
-  responseStream: false,
-  requestSerialize: asIs,
-  requestDeserialize: asIs,
-  responseSerialize: asIs,
-  responseDeserialize: asIs,
-} as const;
 
 type Labels = Readonly<Record<string, string>>;
 
