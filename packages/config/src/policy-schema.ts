@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isPlainObject } from './shape.js';
 
 const strings = v.optional(v.array(v.string()));
 
@@ -51,7 +52,9 @@ const policySchema = v.strictObject({
       v.string(),
       v.regex(/^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, 'must be a Kubernetes name'),
     ),
-    namespace: v.optional(v.string()),
+    namespace: v.optional(
+      v.pipe(v.string(), v.regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a Kubernetes namespace')),
+    ),
     annotations: v.optional(v.record(v.string(), v.string())),
   }),
   spec: v.optional(
@@ -91,10 +94,64 @@ function problemOf(issue: v.BaseIssue<unknown>): SchemaProblem {
   return { path, message: issue.type === 'regex' ? issue.message : expected };
 }
 
+/** Where a list would be taken for a mapping without fields. */
+const mappings: ReadonlySet<string | number> = new Set([
+  'annotations',
+  'matchLabels',
+  'metadata',
+  'operation',
+  'selector',
+  'source',
+  'spec',
+]);
+/** Names that valibot passes over, as if they were not there. */
+const passedOver: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+
+type Path = SchemaProblem['path'];
+
+/**
+ * What a schema would read as less than it says: a list or an instance of a class, which has no fields, for a rule, which
+ * then allows everybody; a label of a name that is passed over, without which a selector selects every workload.
+ */
+function* misread(value: unknown, path: Path): Generator<SchemaProblem> {
+  const key = path.at(-1) ?? '';
+  if (typeof value !== 'object' || value === null) return;
+  if (Array.isArray(value)) {
+    if (typeof key === 'number' || mappings.has(key)) yield { path, message: 'expected Object, found Array' };
+    // Holes of a list are values, too.
+    else
+      for (const [index, one] of Array.from<unknown>(value).entries()) yield* misread(one, [...path, index]);
+    return;
+  }
+  if (!isPlainObject(value)) {
+    yield { path, message: 'expected a mapping, found something else' };
+    return;
+  }
+  for (const name of Object.keys(value)) {
+    const at = [...path, name];
+    if (passedOver.has(name)) yield { path: at, message: `"${name}" cannot be a name here` };
+    else yield* misread(value[name], at);
+  }
+}
+
+function misreadIn(json: unknown): readonly SchemaProblem[] {
+  if (!isPlainObject(json)) return [{ path: [], message: 'expected a mapping, found something else' }];
+  const { spec, metadata } = json;
+  const annotations = isPlainObject(metadata) ? metadata['annotations'] : undefined;
+  return [
+    ...misread(spec, ['spec']),
+    // Of the rest of it nothing is read but two texts: Kubernetes adds what it likes.
+    ...(isPlainObject(metadata) ? [] : [...misread(metadata, ['metadata'])]),
+    ...misread(annotations, ['metadata', 'annotations']),
+  ];
+}
+
 /** Checks a document; either it or every mistake in it. */
 export function readPolicyDocument(
   json: unknown,
 ): { readonly document: PolicyDocument } | { readonly problems: readonly SchemaProblem[] } {
+  const problems = misreadIn(json);
+  if (problems.length > 0) return { problems };
   const result = v.safeParse(policySchema, json);
   return result.success ? { document: result.output } : { problems: result.issues.map(problemOf) };
 }

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { type AuthorizationPolicy, type MeshError, silentLogger } from '@inmesh/core';
 import { createManualRuntime, type ManualRuntime } from '@inmesh/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createPolicyDirectory, type PolicyDirectory, parsePolicies } from '../src/policies.js';
+import {
+  createPolicyDirectory,
+  type PolicyDirectory,
+  parsePolicies,
+  parsePolicyObject,
+} from '../src/policies.js';
 
 const head = 'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: p\n';
 const deny = (path: string): string =>
@@ -51,6 +56,55 @@ describe('policy files', () => {
     expect(fault(text)).toMatchObject({
       code: 'INMESH_ERR_POLICY_INVALID',
       message: expect.stringContaining(message),
+    });
+  });
+
+  // Each would be read as a rule for everybody, or as a selector of every workload.
+  it.each([
+    ['spec: {rules: [[]]}', 'found Array', 5],
+    ['spec: {rules: [{from: [[]]}]}', 'found Array', 5],
+    ['spec: {rules: [{from: [{source: []}]}]}', 'found Array', 5],
+    ['spec: []', 'found Array', 5],
+    ['spec: {selector: []}', 'found Array', 5],
+    ['spec: {selector: {matchLabels: []}}', 'found Array', 5],
+    [
+      'spec: {selector: {matchLabels: {constructor: lego}}, rules: [{}]}',
+      '"constructor" cannot be a name',
+      5,
+    ],
+    ['spec: {selector: {matchLabels: {prototype: x}}, rules: [{}]}', '"prototype" cannot be a name', 5],
+    ['spec: {selector: {matchLabels: {__proto__: x}}, rules: [{}]}', '"__proto__" cannot be a name', 5],
+    ['spec: {rules: [{}]}\nmetadata2: 1', 'unknown field', 6],
+  ])('is no open door: %s', (spec, message, line) => {
+    const error = fault(head + spec);
+    expect(error).toMatchObject({
+      code: 'INMESH_ERR_POLICY_INVALID',
+      message: expect.stringContaining(message),
+      details: { line },
+    });
+  });
+
+  it.each(['- 2001-01-01', '- !!set {? from}', '- !!omap [{from: [{source: {principals: [a]}}]}]'])(
+    'takes no other schema of YAML for a rule for everybody: %s',
+    (rule) => {
+      expect(fault(`%YAML 1.1\n---\n${head}spec:\n  rules:\n  ${rule}\n`)).toMatchObject({
+        code: 'INMESH_ERR_POLICY_INVALID',
+      });
+    },
+  );
+
+  it.each([[[]], [new Date()], [new Map([['from', []]])], [Promise.resolve({})], [new (class Rule {})()]])(
+    'takes nothing but a plain object of code for a rule: %o',
+    (rule) => {
+      const policy = { metadata: { name: 'p' }, spec: { rules: [rule] } };
+      expect(() => parsePolicyObject(policy, 'policies[0]', { namespace: 'shop' })).toThrow(/found/);
+    },
+  );
+
+  it('names a namespace that can be one', () => {
+    expect(fault(`${head}  namespace: ''\nspec: {rules: [{}]}\n`)).toMatchObject({
+      code: 'INMESH_ERR_POLICY_INVALID',
+      message: expect.stringContaining('must be a Kubernetes namespace'),
     });
   });
 
