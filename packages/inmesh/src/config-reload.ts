@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isPlainObject, type ResolvedConfig, type Setting, settings } from '@inmesh/config';
 import type { Files, LoadedConfig, WatchedFiles } from '@inmesh/config/manifests';
-import { type Logger, MeshError, type Runtime } from '@inmesh/core';
+import { type AuthorizationPolicy, type Logger, MeshError, type Runtime } from '@inmesh/core';
 import { checkMeshOptions } from './check-options.js';
 import { lazy } from './lazy.js';
 import type { MeshOptions } from './mesh-contract.js';
@@ -51,6 +51,14 @@ export async function loadConfigFiles(options: MeshOptions): Promise<ConfigFiles
   return { path, ...(await loadConfig(path)) };
 }
 
+/** Longest wait of a changed configuration for names of endpoints, in milliseconds. */
+const longestLookupMs = 1000;
+
+/** Whom an ALLOW policy names; where it stands is nothing of that. */
+function namedIn(policy: AuthorizationPolicy | undefined): string {
+  return JSON.stringify(policy?.rules.map(({ from, to, when }) => ({ from, to, when })));
+}
+
 /** Settings that a running mesh does not change: sockets, identities and names are made of them. */
 function restartOnly(before: ResolvedConfig, after: ResolvedConfig): readonly string[] {
   const print = ({ key, kind }: Setting, { values }: ResolvedConfig): string =>
@@ -59,8 +67,7 @@ function restartOnly(before: ResolvedConfig, after: ResolvedConfig): readonly st
     .filter((one) => print(one, before) !== print(one, after))
     .map(({ key }) => key);
   for (const key of ['explainAllow', 'metricsAllow'] as const)
-    if (JSON.stringify(before.values[key]?.rules) !== JSON.stringify(after.values[key]?.rules))
-      changed.push(key);
+    if (namedIn(before.values[key]) !== namedIn(after.values[key])) changed.push(key);
   return changed;
 }
 
@@ -91,8 +98,8 @@ async function remake(files: Files, path: string, parts: ReloadParts): Promise<C
     );
   await parts.policies.check(config);
   const traffic = await buildTraffic(config, parts, before.traffic);
-  // As at start: the first calls are not to fail because a name is still being looked up.
-  await traffic.lookedUp(config.values.startupTimeout);
+  // The first calls are not to fail because a name is still being looked up; but a new policy does not wait for DNS.
+  await traffic.lookedUp(Math.min(config.values.startupTimeout, longestLookupMs));
   return { config, traffic };
 }
 

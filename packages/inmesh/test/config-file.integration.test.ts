@@ -142,6 +142,16 @@ describe('the configuration file', () => {
     expect(version).toBe(2);
   });
 
+  it('takes a new policy also where it moves what only a restart changes', async () => {
+    const own = 'apiVersion: inmesh.dev/v1alpha1\nkind: Mesh\nspec: {explainAllow: web}\n';
+    await write(`${own}${allow('web')}`);
+    const { port } = await serve('one', { configFile: file });
+    const web = await make('web', { upstreams: { orders: `127.0.0.1:${port}` } });
+    expect(await ask(web, 'orders')).toBe('one');
+    await write(`# moved\n${own}${allow('cart')}`);
+    await until(async () => (await web.fetch('http://orders/')).status === 403);
+  });
+
   it('keeps the last good one, says so once, and shows it in readiness and metrics', async () => {
     await write(allow('web'));
     const complaints: string[] = [];
