@@ -24,8 +24,14 @@ export interface AttemptTrace {
 
 /** One outbound call, as a trace sees it. */
 export interface CallTrace {
-  /** An attempt begins. @param number - The first is 1. @param address - `host:port` of the endpoint. */
-  attempt(call: Call, number: number, address: string): AttemptTrace;
+  /**
+   * An attempt begins.
+   *
+   * @param number - The first is 1.
+   * @param address - `host:port` of the endpoint.
+   * @returns `undefined` where it cannot be traced.
+   */
+  attempt(call: Call, number: number, address: string): AttemptTrace | undefined;
   /** The call has ended. */
   end(call: Call, end: CallEnd): void;
 }

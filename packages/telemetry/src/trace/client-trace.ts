@@ -7,10 +7,10 @@ import {
   statusFromGrpcNumber,
   type Tracing,
 } from '@inmesh/core';
-import type { Context, Span } from '@opentelemetry/api';
+import type { Context, Span, TextMapSetter } from '@opentelemetry/api';
 import { endClientSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
 import { carryHeaders } from './carried-headers.js';
-import { hasTracer, otel, tracer, untraced } from './otel.js';
+import { harmless, hasTracer, otel, tracer, untraced } from './otel.js';
 
 // Kinds of spans of the API.
 const internalKind = 0;
@@ -49,9 +49,10 @@ class Attempt implements AttemptTrace {
     );
     this.#context = trace.setSpan(parent, this.#span);
     const fields: [string, string][] = [];
-    propagation.inject(this.#context, fields, {
+    const setter: TextMapSetter<[string, string][]> = {
       set: (list, name, value) => void list.push([name.toLowerCase(), value]),
-    });
+    };
+    harmless(() => propagation.inject(this.#context, fields, setter));
     this.headers = fields;
   }
 
@@ -63,7 +64,7 @@ class Attempt implements AttemptTrace {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const status = grpcStatus === undefined ? error?.status : statusFromGrpcNumber(grpcStatus);
-    endClientSpan(this.#span, this.#call, { status, httpStatus, error });
+    harmless(() => endClientSpan(this.#span, this.#call, { status, httpStatus, error }));
   }
 }
 
@@ -77,16 +78,20 @@ class ClientTrace implements CallTrace {
     this.#caller = caller;
   }
 
-  attempt(call: Call, number: number, address: string): AttemptTrace {
+  attempt(call: Call, number: number, address: string): AttemptTrace | undefined {
     this.#attempts = number;
-    const context = otel().trace.setSpan(this.#caller, this.#spanOf(call));
-    return new Attempt(call, context, number, address);
+    return harmless(() => {
+      const context = otel().trace.setSpan(this.#caller, this.#spanOf(call));
+      return new Attempt(call, context, number, address);
+    });
   }
 
   end(call: Call, end: CallEnd): void {
-    const span = this.#spanOf(call);
-    span.setAttribute('inmesh.attempts', this.#attempts);
-    endClientSpan(span, call, end);
+    harmless(() => {
+      const span = this.#spanOf(call);
+      span.setAttribute('inmesh.attempts', this.#attempts);
+      endClientSpan(span, call, end);
+    });
   }
 
   /** The attempts are what is sent; the call around them stays within this process. */
@@ -109,7 +114,7 @@ class ClientTrace implements CallTrace {
  * @see {@link https://www.w3.org/TR/trace-context/ | W3C Trace Context}
  */
 export const tracing: Tracing = Object.freeze({
-  begin: () => (hasTracer() ? new ClientTrace(otel().context.active()) : undefined),
+  begin: () => (hasTracer() ? harmless(() => new ClientTrace(otel().context.active())) : undefined),
   carry(headers, parent, trace) {
     if (parent !== undefined) carryHeaders(headers, parent, trace !== undefined);
   },

@@ -28,7 +28,44 @@ export function tracer(): Api.Tracer {
   return otel().trace.getTracer('inmesh');
 }
 
+/**
+ * Asks something of what an application registered, which may throw: then it is told where OpenTelemetry tells such
+ * things, and nothing else changes. No call fails because nobody can trace it.
+ *
+ * @returns `undefined` if it threw.
+ */
+export function harmless<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    try {
+      otel().diag.error('inmesh: what is registered with OpenTelemetry threw', error);
+    } catch {
+      // Nobody is left to tell.
+    }
+    return undefined;
+  }
+}
+
+/** Runs something in a context, exactly once, whatever the manager of contexts does. What it throws itself is thrown. */
+export function runIn<R>(context: () => Api.Context, run: () => R): R {
+  const outcomes: (() => R)[] = [];
+  const note = (): void => {
+    try {
+      const value = run();
+      outcomes.push(() => value);
+    } catch (error) {
+      outcomes.push(() => {
+        throw error;
+      });
+    }
+  };
+  harmless(() => otel().context.with(context(), note));
+  const [outcome] = outcomes;
+  return outcome === undefined ? run() : outcome();
+}
+
 /** Runs something that must not be traced again by others. */
 export function untraced(context: Api.Context, run: () => void): void {
-  otel().context.with(context.setValue(suppressed, true), run);
+  runIn(() => context.setValue(suppressed, true), run);
 }

@@ -2,7 +2,7 @@ import { Server } from 'node:http';
 import { type Call, CallContext, contextKey, type Headers, type Layer, type RefusedCall } from '@inmesh/core';
 import type { Context, Span, TextMapGetter } from '@opentelemetry/api';
 import { endServerSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
-import { hasTracer, otel, tracer } from './otel.js';
+import { harmless, hasTracer, otel, runIn, tracer } from './otel.js';
 
 /** An inbound call that is traced. */
 interface ServerTrace {
@@ -71,13 +71,14 @@ export function serverTrace(): Layer {
       if (side !== 'server') return undefined;
       return {
         request(call) {
-          if (hasTracer() && (call.protocol === 'grpc' || !isInstrumented()))
-            call.set(traceKey, startSpan(call));
+          if (!hasTracer() || (call.protocol !== 'grpc' && isInstrumented())) return undefined;
+          const trace = harmless(() => startSpan(call));
+          if (trace !== undefined) call.set(traceKey, trace);
           return undefined;
         },
         end(call, end) {
           const trace = call.get(traceKey);
-          if (trace !== undefined) endServerSpan(trace.span, call, end);
+          if (trace !== undefined) harmless(() => endServerSpan(trace.span, call, end));
         },
       };
     },
@@ -93,8 +94,10 @@ export function recordedTraceOf(call: RefusedCall): string | undefined {
   if (!('get' in call)) return undefined;
   const trace = (call as Call).get(traceKey);
   if (trace === undefined) return undefined;
-  const { traceId, traceFlags } = trace.span.spanContext();
-  return (traceFlags & sampled) === 0 ? undefined : traceId;
+  return harmless(() => {
+    const { traceId, traceFlags } = trace.span.spanContext();
+    return (traceFlags & sampled) === 0 ? undefined : traceId;
+  });
 }
 
 /** A {@link CallContext} in which the span of the call is the active one. */
@@ -102,6 +105,6 @@ export class TracedContext extends CallContext {
   override run<R>(call: Call, handler: () => R): R {
     const trace = call.get(traceKey);
     if (trace === undefined) return super.run(call, handler);
-    return super.run(call, () => otel().context.with(trace.context, handler));
+    return super.run(call, () => runIn(() => trace.context, handler));
   }
 }
