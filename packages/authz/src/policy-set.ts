@@ -26,6 +26,8 @@ export interface PolicySet {
   readonly warnings: readonly string[];
   /** How many clauses there are. */
   readonly size: number;
+  /** Whether an ALLOW policy applies: then whoever none of them names is denied. */
+  readonly hasAllow: boolean;
 }
 
 function isSelected(policy: AuthorizationPolicy, workload: Workload): boolean {
@@ -65,6 +67,7 @@ function unmatched(allow: readonly AuthorizationPolicy[], defaultAction: 'allow'
 class CompiledPolicies implements PolicySet {
   readonly warnings: readonly string[];
   readonly size: number;
+  readonly hasAllow: boolean;
   readonly #deny: ClauseIndex;
   readonly #allow: ClauseIndex;
   readonly #otherwise: Decision;
@@ -94,17 +97,18 @@ class CompiledPolicies implements PolicySet {
     this.#allow = clauses('ALLOW');
     this.#input = new TestInput(equivalence);
     this.size = this.#deny.size + this.#allow.size;
-    this.#otherwise = unmatched(
-      applied.filter((policy) => policy.action === 'ALLOW'),
-      defaultAction,
-    );
+    const allow = applied.filter((policy) => policy.action === 'ALLOW');
+    this.hasAllow = allow.length > 0;
+    this.#otherwise = unmatched(allow, defaultAction);
     this.warnings = policies
-      .filter((policy) => policy.action === 'DENY' && !applied.includes(policy))
+      .filter((policy) => !applied.includes(policy))
+      // Of an ALLOW that is meant for others there is nothing to say, unless for want of one everybody is let in.
+      .filter(({ action }) => action === 'DENY' || (!this.hasAllow && defaultAction === 'allow'))
       .map((policy) => {
         const why = inScope.includes(policy)
           ? `its selector ${labelsText(policy.selector)} does not select this workload (labels ${labelsText(workload.labels)})`
           : `it belongs to namespace ${policy.namespace}, this workload to ${workload.namespace}`;
-        return `${originText(policy.origin)}: DENY policy ${policy.namespace}/${policy.name} has no effect here: ${why}`;
+        return `${originText(policy.origin)}: ${policy.action} policy ${policy.namespace}/${policy.name} has no effect here: ${why}`;
       });
   }
 

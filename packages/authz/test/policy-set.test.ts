@@ -226,6 +226,21 @@ describe('policy set', () => {
     );
   });
 
+  it('says which ALLOW policies apply to nobody, where for want of one everybody is let in', () => {
+    const rule = { rules: [{ origin }] };
+    const missed = policy('ALLOW', {}, { ...rule, selector: { app: 'order' } });
+    const open = compilePolicies([missed], workload);
+    expect([open.hasAllow, open.warnings.join()]).toEqual([
+      false,
+      expect.stringContaining('ALLOW policy shop/p has no effect here: its selector app=order'),
+    ]);
+    for (const set of [
+      compilePolicies([missed, policy('ALLOW', {}, rule)], workload),
+      compilePolicies([missed], workload, { defaultAction: 'deny' }),
+    ])
+      expect(set.warnings).toEqual([]);
+  });
+
   it.each([
     ['principals', { from: [{ principals: [] }] }],
     ['"" must not be empty', { from: [{ principals: [''] }] }],

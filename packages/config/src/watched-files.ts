@@ -14,6 +14,8 @@ import {
 const maxFiles = 1000;
 const maxBytes = 1_048_576;
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 /** Texts by the name of the file. */
 export type Files = ReadonlyMap<string, string>;
 
@@ -46,9 +48,18 @@ export interface WatchedFiles<T> extends Watch<T> {
 }
 
 async function readText(file: string): Promise<string> {
-  const { size } = await stat(file);
+  const found = await stat(file);
+  // To read a pipe is to wait for its writer, and nothing changes meanwhile.
+  if (!found.isFile()) throw new Error(`${file} is not a file`);
+  const { size } = found;
   if (size > maxBytes) throw new Error(`${file} has ${size} bytes, at most ${maxBytes} are read`);
-  return await readFile(file, 'utf8');
+  try {
+    return utf8.decode(await readFile(file));
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    // Read as something else a name or a value would be another one, which matches nothing.
+    throw new Error(`${file} is not UTF-8`, { cause: error });
+  }
 }
 
 async function readOnce(dir: string): Promise<Files> {

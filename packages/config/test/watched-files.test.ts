@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger, systemRuntime } from '@inmesh/core';
@@ -72,5 +73,36 @@ describe('watched files', () => {
     release?.('two');
     await until(() => discarded.length > 0);
     expect([discarded, seen.current()]).toEqual([['two'], 'one']);
+  });
+
+  it.each([
+    ['a pipe', async (path: string) => void execFileSync('mkfifo', [path]), 'is not a file'],
+    ['a directory', async (path: string) => void (await mkdir(path)), 'is not a file'],
+    [
+      'a text of another encoding',
+      async (path: string) => await writeFile(path, Buffer.from('caf\u00e9', 'latin1')),
+      'is not UTF-8',
+    ],
+  ])('refuses %s among its files, keeps what is in force, and goes on', async (_what, make, reason) => {
+    watch = watchFiles<string>({
+      path: dir,
+      what: 'the directory',
+      code: 'INMESH_ERR_CONFIG_UNREADABLE',
+      make: (files) => [...files.values()].join(),
+      complaint: 'refused',
+      pollMs: 5,
+      runtime: systemRuntime,
+      logger: silentLogger,
+    });
+    const seen = watch;
+    await seen.ready();
+    const odd = join(dir, 'b.yaml');
+    await make(odd);
+    await until(() => seen.state.error !== undefined);
+    expect(String(seen.state.error)).toContain(`b.yaml ${reason}`);
+    expect(seen.current()).toBe('one');
+    await rm(odd, { recursive: true });
+    await writeFile(file, 'two');
+    await until(() => seen.current() === 'two');
   });
 });

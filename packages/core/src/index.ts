@@ -23,6 +23,7 @@ export {
   type Reached,
   type RetryHint,
 } from './errors.js';
+export { harmlessLogger } from './harmless-logger.js';
 export { FlatHeaders, type Headers } from './headers.js';
 export {
   askedWhy,

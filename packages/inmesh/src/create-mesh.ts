@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '@inmesh/config';
-import { type Logger, systemRuntime, type Watch, type Workload } from '@inmesh/core';
+import { harmlessLogger, type Logger, systemRuntime, type Watch, type Workload } from '@inmesh/core';
 import type { IdentitySource } from '@inmesh/identity';
 import { checkMeshOptions } from './check-options.js';
 import { loadConfigFiles } from './config-reload.js';
@@ -55,7 +55,8 @@ async function assemble(options: MeshOptions): Promise<InProcessMesh> {
   const files = await loadConfigFiles(options);
   const config = checkMeshOptions(options, files?.file);
   const { values } = config;
-  const logger = given ?? createStderrLogger(values.logLevel, () => runtime.wallMs());
+  const logger =
+    given === undefined ? createStderrLogger(values.logLevel, () => runtime.wallMs()) : harmlessLogger(given);
   const workload = workloadOf(config);
   warnAboutRuntime(logger, env, process.execArgv, process.version, runtime.wallMs());
   let source: IdentitySource | undefined;

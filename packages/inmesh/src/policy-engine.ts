@@ -161,11 +161,10 @@ export class PolicyEngine {
     for (const listener of this.#listeners) listener();
     const set = compilePolicies(policies, workload, { defaultAction: config.authzDefault });
     for (const warning of set.warnings) logger.warn({}, warning);
-    const hasAllow = policies.some((policy) => policy.action === 'ALLOW');
-    if (!hasAllow && config.authzDefault === 'allow') {
+    if (!set.hasAllow && config.authzDefault === 'allow') {
       logger.warn(
         { INMESH_AUTHZ_DEFAULT: 'allow' },
-        'no ALLOW policy: every caller is allowed that no DENY policy names; set INMESH_ALLOW, or INMESH_AUTHZ_DEFAULT=deny',
+        'no ALLOW policy applies: every caller is allowed that no DENY policy names; set INMESH_ALLOW, or INMESH_AUTHZ_DEFAULT=deny',
       );
     }
     logger.info(

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Client } from '@grpc/grpc-js';
+import type { Logger } from '@inmesh/core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
 import { useMeshes } from './meshes.js';
@@ -143,6 +144,47 @@ describe('records of calls', () => {
     await (await web.fetch('http://orders/')).text();
     expect(inbound).toHaveLength(1);
     expect(() => orders.on('decisions' as 'decision', () => {})).toThrow('there is "decision"');
+  });
+
+  it('name no trace that is none', async () => {
+    const { address } = await serve({ accessLog: 'all' });
+    const web = await make('web', { upstreams: { orders: address } });
+    for (const traceparent of ['x'.repeat(55), `00-${'0'.repeat(32)}-${'b'.repeat(16)}-01`])
+      await (await web.fetch('http://orders/', { headers: { traceparent } })).text();
+    await until(() => lines.length === 2);
+    for (const line of lines) expect(line).not.toHaveProperty('trace_id');
+  });
+
+  it('harm nobody where a listener rejects or a logger throws, at once or later', async () => {
+    const failures: unknown[] = [];
+    const note = (error: unknown): void => void failures.push(error);
+    process.on('unhandledRejection', note);
+    process.on('uncaughtException', note);
+    const broken = (): never => {
+      throw new Error('of the logger');
+    };
+    const loggers = [
+      { debug: broken, info: broken, warn: broken, error: broken },
+      Object.fromEntries(['debug', 'info', 'warn', 'error'].map((level) => [level, async () => broken()])),
+    ];
+    try {
+      for (const one of loggers) {
+        const options = { logger: one as unknown as Logger, accessLog: 'all' } as const;
+        const { orders, address } = await serve({ ...options });
+        orders.on('decision', async () => Promise.reject(new Error('of the listener')));
+        const [web, mallory] = [
+          await make('web', { ...options, upstreams: { orders: address } }),
+          await make('mallory', { ...options, upstreams: { orders: address } }),
+        ];
+        expect((await web.fetch('http://orders/')).status).toBe(200);
+        expect((await mallory.fetch('http://orders/')).status).toBe(403);
+      }
+      await new Promise(setImmediate);
+    } finally {
+      process.off('unhandledRejection', note);
+      process.off('uncaughtException', note);
+    }
+    expect(failures).toEqual([]);
   });
 
   it('explain decisions in the reply to those who may ask, and hide the question from the application', async () => {

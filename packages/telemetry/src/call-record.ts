@@ -64,6 +64,9 @@ export interface CallRecord {
   readonly requestId: string | undefined;
 }
 
+/** The trace of a `traceparent`. W3C Trace Context §3.2. */
+const traceIdIn = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:$|-)/;
+
 /** Longest text of a peer that a record holds, in characters. */
 const maxText = 256;
 
@@ -105,7 +108,7 @@ export function recordOf(
     decision,
     requestBytes: end.requestBytes,
     responseBytes: end.responseBytes,
-    traceId: parent?.length === 55 ? parent.slice(3, 35) : undefined,
+    traceId: traceIdIn.exec(parent ?? '')?.[1],
     requestId: short(headers.get('x-request-id')),
   };
 }

@@ -64,11 +64,14 @@ export class CallRecords {
   #tell(record: CallRecord): void {
     const { logger } = this.#options;
     if (this.#isLogged(record)) logger.info(accessFields(record), 'access');
+    const tell = (error: unknown): void => logger.error({ error }, 'a listener of decisions threw');
     for (const listener of this.#listeners) {
       try {
-        listener(record);
+        // It may be asynchronous, whatever its type says: then a rejection would end the process.
+        const result: unknown = listener(record);
+        if (result instanceof Promise) result.catch(tell);
       } catch (error) {
-        logger.error({ error }, 'a listener of decisions threw');
+        tell(error);
       }
     }
   }
