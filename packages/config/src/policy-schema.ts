@@ -113,37 +113,36 @@ type Path = SchemaProblem['path'];
  * What a schema would read as less than it says: a list or an instance of a class, which has no fields, for a rule, which
  * then allows everybody; a label of a name that is passed over, without which a selector selects every workload.
  */
-function* misread(value: unknown, path: Path): Generator<SchemaProblem> {
-  const key = path.at(-1) ?? '';
+function findMisread(value: unknown, path: Path, problems: SchemaProblem[]): void {
   if (typeof value !== 'object' || value === null) return;
+  const key = path.at(-1) ?? '';
   if (Array.isArray(value)) {
-    if (typeof key === 'number' || mappings.has(key)) yield { path, message: 'expected Object, found Array' };
+    if (typeof key === 'number' || mappings.has(key))
+      problems.push({ path, message: 'expected Object, found Array' });
     // Holes of a list are values, too.
-    else
-      for (const [index, one] of Array.from<unknown>(value).entries()) yield* misread(one, [...path, index]);
+    else Array.from<unknown>(value).forEach((one, index) => findMisread(one, [...path, index], problems));
     return;
   }
   if (!isPlainObject(value)) {
-    yield { path, message: 'expected a mapping, found something else' };
+    problems.push({ path, message: 'expected a mapping, found something else' });
     return;
   }
-  for (const name of Object.keys(value)) {
+  for (const [name, one] of Object.entries(value)) {
     const at = [...path, name];
-    if (passedOver.has(name)) yield { path: at, message: `"${name}" cannot be a name here` };
-    else yield* misread(value[name], at);
+    if (passedOver.has(name)) problems.push({ path: at, message: `"${name}" cannot be a name here` });
+    else findMisread(one, at, problems);
   }
 }
 
 function misreadIn(json: unknown): readonly SchemaProblem[] {
   if (!isPlainObject(json)) return [{ path: [], message: 'expected a mapping, found something else' }];
   const { spec, metadata } = json;
-  const annotations = isPlainObject(metadata) ? metadata['annotations'] : undefined;
-  return [
-    ...misread(spec, ['spec']),
-    // Of the rest of it nothing is read but two texts: Kubernetes adds what it likes.
-    ...(isPlainObject(metadata) ? [] : [...misread(metadata, ['metadata'])]),
-    ...misread(annotations, ['metadata', 'annotations']),
-  ];
+  const problems: SchemaProblem[] = [];
+  findMisread(spec, ['spec'], problems);
+  // Of the rest of it nothing is read but two texts: Kubernetes adds what it likes.
+  if (isPlainObject(metadata)) findMisread(metadata['annotations'], ['metadata', 'annotations'], problems);
+  else findMisread(metadata, ['metadata'], problems);
+  return problems;
 }
 
 /** Checks a document; either it or every mistake in it. */

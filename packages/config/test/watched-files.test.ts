@@ -77,7 +77,7 @@ describe('watched files', () => {
 
   it.each([
     ['a pipe', async (path: string) => void execFileSync('mkfifo', [path]), 'is not a file'],
-    ['a directory', async (path: string) => void (await mkdir(path)), 'is not a file'],
+    ['a directory', async (path: string) => await mkdir(path), 'is not a file'],
     [
       'a text of another encoding',
       async (path: string) => await writeFile(path, Buffer.from('caf\u00e9', 'latin1')),

@@ -171,7 +171,9 @@ describe('records of calls', () => {
       for (const one of loggers) {
         const options = { logger: one as unknown as Logger, accessLog: 'all' } as const;
         const { orders, address } = await serve({ ...options });
-        orders.on('decision', async () => Promise.reject(new Error('of the listener')));
+        const rejects = (): Promise<void> => Promise.reject(new Error('of the listener'));
+        // What a user does whose compiler does not mind.
+        orders.on('decision', rejects as () => void);
         const [web, mallory] = [
           await make('web', { ...options, upstreams: { orders: address } }),
           await make('mallory', { ...options, upstreams: { orders: address } }),
