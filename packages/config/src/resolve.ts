@@ -215,6 +215,13 @@ class Resolver {
       this.provenance.set(one.key, 'default');
       return one.fallback;
     }
+    if (one.mustAgree && said.some(({ value }) => value !== first.value)) {
+      const places = said.map(({ source }) => source).join(' and ');
+      this.#problem(
+        `${places} differ in ${one.key}: what one of them guards the other would drop; say it once`,
+      );
+      return one.fallback;
+    }
     let held = first;
     for (const other of others) held = stricterOf(one, held, other);
     this.provenance.set(one.key, held.source);

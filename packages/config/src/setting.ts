@@ -21,6 +21,8 @@ export interface Setting<K extends SettingKey = SettingKey> {
   readonly fallbackText: string;
   /** Whether an empty variable is an error and not the same as none: it guards something. */
   readonly isGuard: boolean;
+  /** Whether sources that differ are an error: it guards something, and of two of them none is the stricter. */
+  readonly mustAgree: boolean;
   /** One sentence for the reference. */
   readonly text: string;
   /** What holds where two sources differ, if it guards something: no source loosens what another says. */
@@ -33,6 +35,8 @@ export interface SettingOptions<K extends SettingKey> {
   readonly fallbackText?: string;
   /** See {@link Setting}. */
   readonly isGuard?: boolean;
+  /** See {@link Setting}. */
+  readonly mustAgree?: boolean;
   /** See {@link Setting}. */
   readonly stricter?: NonNullable<Setting<K>['stricter']>;
 }
@@ -59,6 +63,7 @@ export function setting<K extends SettingKey>(
     fallback,
     fallbackText: more.fallbackText ?? printed,
     isGuard: more.isGuard ?? false,
+    mustAgree: more.mustAgree ?? false,
     text,
     ...(more.stricter === undefined ? {} : { stricter: more.stricter }),
   };

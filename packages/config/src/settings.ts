@@ -26,8 +26,8 @@ export const settings = Object.freeze([
     'CONFIG',
     filePath,
     undefined,
-    'File of configuration, or a directory of `*.yaml`, `*.yml` and `*.json`, read again on change.',
-    { ...guard, fallbackText: '`./inmesh.yaml`, if there is one' },
+    'File of configuration, or a directory of `*.yaml`, `*.yml` and `*.json`, read again on change. Sources that differ are an error.',
+    { ...guard, mustAgree: true, fallbackText: '`./inmesh.yaml`, if there is one' },
   ),
   setting('serviceName', 'SERVICE_NAME', dnsLabel, undefined, 'Name of this service.', {
     fallbackText: '`OTEL_SERVICE_NAME`, or the name in `package.json`',
@@ -111,8 +111,8 @@ export const settings = Object.freeze([
     'POLICY_DIR',
     filePath,
     undefined,
-    'Directory of AuthorizationPolicy files, read again on change.',
-    guard,
+    'Directory of AuthorizationPolicy files, read again on change. Sources that differ are an error.',
+    { ...guard, mustAgree: true },
   ),
   setting(
     'pathNormalization',

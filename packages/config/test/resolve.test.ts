@@ -13,6 +13,24 @@ const fault = (env: Record<string, string>, code?: MeshSettings): MeshError => {
   throw new Error('nothing was refused');
 };
 
+describe('settings of which no value is the stricter', () => {
+  it.each([
+    ['policyDir', 'INMESH_POLICY_DIR'],
+    ['configFile', 'INMESH_CONFIG'],
+  ])('must agree: %s', (key, variable) => {
+    const resolved = (code: string, env: string) =>
+      resolveConfig({
+        code: { serviceName: 'web', [key]: code } as MeshSettings,
+        env: { [variable]: env },
+        cwd: '/nonexistent',
+      });
+    expect(() => resolved('/etc/loose', '/etc/strict')).toThrow(
+      `code and ${variable} differ in ${key}: what one of them guards the other would drop; say it once`,
+    );
+    expect(resolved('/etc/same', '/etc/same').values).toHaveProperty(key, '/etc/same');
+  });
+});
+
 describe('configuration', () => {
   it('has defaults, and says where each value came from', () => {
     const { values, provenance } = resolve(

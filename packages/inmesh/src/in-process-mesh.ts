@@ -294,10 +294,10 @@ export class InProcessMesh implements Mesh {
   #current: Snapshot | undefined;
   #version = 0;
 
-  #httpClient(): HttpClient {
-    this.#checkClients();
-    const { source, runtime, logger } = this.#parts;
-    this.#http ??= lazy.httpClient().createHttpClient({
+  /** What clients of both protocols share, so that endpoints, budgets and connections' identities are one. */
+  #forClients() {
+    const { source, runtime } = this.#parts;
+    return {
       router: this.#router,
       clusters: this.#clusters,
       dialer: this.#dialer,
@@ -306,32 +306,30 @@ export class InProcessMesh implements Mesh {
       context: this.#context,
       tracing,
       introductions: this.#introductions,
+      runtime,
+    };
+  }
+
+  #httpClient(): HttpClient {
+    this.#checkClients();
+    this.#http ??= lazy.httpClient().createHttpClient({
+      ...this.#forClients(),
       connections: this.config.values.poolSize,
       onConnection: this.#metrics.onConnection,
-      runtime,
-      logger,
+      logger: this.#parts.logger,
     });
     return this.#http;
   }
 
   #grpcClient(): GrpcClient {
     this.#checkClients();
-    const { source, runtime } = this.#parts;
     this.#grpc ??= lazy.grpc().createGrpcClient({
+      ...this.#forClients(),
       snapshot: this.#snapshot,
       onSnapshot: (listener) => {
         this.#onSnapshot.add(listener);
         return () => this.#onSnapshot.delete(listener);
       },
-      router: this.#router,
-      clusters: this.#clusters,
-      dialer: this.#dialer,
-      source,
-      stack: this.#outbound,
-      context: this.#context,
-      tracing,
-      introductions: this.#introductions,
-      runtime,
     });
     return this.#grpc;
   }
