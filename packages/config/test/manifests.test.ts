@@ -47,6 +47,14 @@ const virtual = (http: string): string =>
   `---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bank, namespace: money}\nspec:\n  hosts: [bank]\n  http:\n${http}`;
 
 describe('a configuration file', () => {
+  it('tells the first hundred of thousands of mistakes, and that there are more', () => {
+    const one = 'apiVersion: v1\nkind: Service\n---\n';
+    const said = mistake(one.repeat(3000));
+    expect(said.match(/^error\[/gm)).toHaveLength(100);
+    expect(said).toContain('there are more mistakes; these are the first 100');
+    expect(mistake(one.repeat(50))).not.toContain('there are more');
+  });
+
   it('gives settings, and where each stands', () => {
     const { values, provenance } = resolve(
       mesh('timeout: 2s\nlabels: {app: shop}\nupstreams:\n  orders: 127.0.0.1:1'),

@@ -27,6 +27,10 @@ function refuse(pattern: string, why: string, cause?: unknown): never {
 }
 
 const repetition = /^(?:[*+]|\{\d*,\d*\}|\{\d+\})/;
+/** The beginning of a group, with what says which kind it is. */
+const groupStart = /^\((?:\?(?:[:=!]|<[=!]|<[^>]*>)?)?/;
+/** Escapes of RE2, in which such patterns are written, that mean something else here. */
+const foreignEscape = /[ACPQZpz]/;
 const bounded = /^\{\d+\}|^\{\d*,\d+\}/;
 
 /**
@@ -57,15 +61,22 @@ class CostCheck {
     const wasAmbiguous = this.#closed;
     this.#closed = false;
     if (character === '\\') {
-      if (/[1-9k]/.test(this.#pattern[at + 1] ?? ''))
-        refuse(this.#pattern, 'it refers back to what it matched');
+      const escaped = this.#pattern[at + 1] ?? '';
+      if (/[1-9k]/.test(escaped)) refuse(this.#pattern, 'it refers back to what it matched');
+      if (foreignEscape.test(escaped))
+        refuse(this.#pattern, `\\${escaped} means something else here than in RE2`);
       return 2;
     }
+    if (this.#pattern.startsWith('[[:', at) || (this.#isInClass && this.#pattern.startsWith('[:', at)))
+      refuse(this.#pattern, 'classes such as [[:digit:]] are not read here; write [0-9]');
     if (this.#isInClass) this.#isInClass = character !== ']';
     else if (character === '[') this.#isInClass = true;
-    else if (character === '(') this.#open.push(false);
-    else if (character === ')') this.#close();
-    else if (character === '|') this.#mark();
+    else if (character === '(') {
+      this.#open.push(false);
+      return groupStart.exec(this.#pattern.slice(at))?.[0].length ?? 1;
+    } else if (character === ')') this.#close();
+    // What may be there or not can be taken for what follows.
+    else if (character === '|' || character === '?') this.#mark();
     else return this.#repeat(at, wasAmbiguous);
     return 1;
   }

@@ -67,6 +67,16 @@ describe('patterns of routes', () => {
     '(a)\\1',
     '.*.*.*x',
     '(?<n>a)\\k<n>',
+    // What may be there or not is a choice, too.
+    '/(?:[a-z0-9][a-z0-9-]?){1,63}',
+    '(?:aa?){0,40}b',
+    '(a??)*b',
+    // Written for RE2, in which they mean something else.
+    '/[[:digit:]]+',
+    '/[^[:alpha:]]',
+    '/\\pL+',
+    '\\A/x\\z',
+    '/\\Qa.b\\E',
   ])('refuse %s', (regex) => {
     expect(() => table(regex)).toThrow('is no regular expression');
   });
@@ -78,6 +88,12 @@ describe('patterns of routes', () => {
     ['/\\(.*\\)', '/(x)', true],
     ['/[(*+]+', '/(+*', true],
     ['/a', '/ab', false],
+    ['/v1(?:/items)?', '/v1', true],
+    ['/(?:a?b)c', '/bc', true],
+    ['/\\(a?', '/(', true],
+    ['/[?:(]+', '/?:(', false],
+    ['/[a-z]([a-z-]*[a-z])?', '/a-b', true],
+    ['/a+?', '/aa', true],
     ['/.*', `/${'x'.repeat(5000)}`, false],
   ])('take %s, and match %s: %s', (regex, target, isMatch) => {
     const routed = table(regex).route(

@@ -16,6 +16,12 @@ export interface Diagnostic {
   readonly field?: string | undefined;
 }
 
+/** Mistakes that are told; whoever has more of them mends these first. */
+export const maxDiagnostics = 100;
+
+/** What is said where there are more. */
+export const moreMistakes = `there are more mistakes; these are the first ${maxDiagnostics}`;
+
 /** Takes what is wrong. */
 export type Report = (diagnostic: Diagnostic) => void;
 
@@ -28,19 +34,30 @@ function widthAt(line: string, column: number): number {
   return Math.max(1, Math.min(found.length, widest - column));
 }
 
+/** A line, the first being 1; a large text is not cut into all of its lines for each mistake. */
+function lineOf(text: string, number: number): string | undefined {
+  let start = 0;
+  for (let line = 1; line < number; line++) {
+    const end = text.indexOf('\n', start);
+    if (end === -1) return undefined;
+    start = end + 1;
+  }
+  const end = text.indexOf('\n', start);
+  return text.slice(start, end === -1 ? text.length : end).replace(/\r$/, '');
+}
+
 /** The line at fault, the one before it, and marks under what is wrong. */
 function frame(text: string, line: number, column: number): readonly string[] {
-  const lines = text.split(/\r?\n/);
-  const shown = [line - 1, line].filter((n) => n >= 1 && n <= lines.length);
+  const shown = [line - 1, line].filter((n) => n >= 1 && lineOf(text, n) !== undefined);
   const width = String(line).length;
   const gutter = `${' '.repeat(width)} |`;
   const at = Math.min(column, widest);
   // A tab is one column of the file and one place of the frame.
   const rows = shown.map((n) => {
-    const row = (lines[n - 1] ?? '').slice(0, widest).replaceAll('\t', ' ');
+    const row = (lineOf(text, n) ?? '').slice(0, widest).replaceAll('\t', ' ');
     return `${String(n).padStart(width)} | ${row}`.trimEnd();
   });
-  const marks = '^'.repeat(widthAt(lines[line - 1] ?? '', at));
+  const marks = '^'.repeat(widthAt(lineOf(text, line) ?? '', at));
   return [gutter, ...rows, `${gutter} ${' '.repeat(at - 1)}${marks}`];
 }
 
@@ -75,9 +92,12 @@ export function worstOf(diagnostics: readonly Diagnostic[]): Diagnostic | undefi
  */
 export function raise(diagnostics: readonly Diagnostic[], files: ReadonlyMap<string, string>): never {
   const worst = worstOf(diagnostics);
+  const told = diagnostics
+    .slice(0, maxDiagnostics)
+    .map((one) => renderDiagnostic(one, files.get(one.origin.source)));
   throw new MeshError(
     worst?.code ?? 'INMESH_ERR_CONFIG_INVALID',
-    joinProblems(diagnostics.map((one) => renderDiagnostic(one, files.get(one.origin.source)))),
+    joinProblems(diagnostics.length > maxDiagnostics ? [...told, moreMistakes] : told),
     { details: { ...worst?.origin, field: worst?.field } },
   );
 }

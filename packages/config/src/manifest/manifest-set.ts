@@ -3,11 +3,19 @@ import type { ConfigFile, FileScope, FileTraffic, FileUpstream, FileValue } from
 import { didYouMean } from '../nearest.js';
 import { overlayInput } from '../overlay-input.js';
 import { readPolicy } from '../policy-documents.js';
+import { placeOf } from '../problems.js';
 import { isPlainObject } from '../shape.js';
 import type { Upstream } from '../upstream.js';
 import { checkSpec } from './check-fields.js';
 import { both, type FileRule, readRules, subsetsOf } from './destination-rules.js';
-import { type Diagnostic, type Report, renderDiagnostic, worstOf } from './diagnostic.js';
+import {
+  type Diagnostic,
+  maxDiagnostics,
+  moreMistakes,
+  type Report,
+  renderDiagnostic,
+  worstOf,
+} from './diagnostic.js';
 import { parseDocuments, type RawDocument } from './documents.js';
 import { type IstioKind, istioKinds } from './field-tree.js';
 import type { Locate } from './locate.js';
@@ -67,8 +75,12 @@ class ManifestSet implements ConfigFile {
   }
 
   get mistakes(): ConfigFile['mistakes'] {
-    const problems = this.#diagnostics.map((one) => renderDiagnostic(one, this.texts.get(one.origin.source)));
-    return { problems, code: worstOf(this.#diagnostics)?.code };
+    const all = this.#diagnostics;
+    const told = all
+      .slice(0, maxDiagnostics)
+      .map((one) => renderDiagnostic(one, this.texts.get(one.origin.source)));
+    const problems = all.length > maxDiagnostics ? [...told, moreMistakes] : told;
+    return { problems, code: worstOf(all)?.code };
   }
 
   wrong(origin: Origin, message: string): void {
@@ -138,15 +150,12 @@ class ManifestSet implements ConfigFile {
   readonly #report: Report = (diagnostic) => {
     // Several questions may find the same mistake.
     const { origin, message } = diagnostic;
-    const isKnown = this.#diagnostics.some(
-      (one) =>
-        one.message === message &&
-        one.origin.source === origin.source &&
-        one.origin.line === origin.line &&
-        one.origin.column === origin.column,
-    );
-    if (!isKnown) this.#diagnostics.push(diagnostic);
+    const key = `${placeOf(origin)} ${message}`;
+    if (this.#known.has(key)) return;
+    this.#known.add(key);
+    this.#diagnostics.push(diagnostic);
   };
+  readonly #known = new Set<string>();
 
   #of(kind: IstioKind): readonly Manifest[] {
     return this.#manifests.filter((one) => one.kind === kind);
