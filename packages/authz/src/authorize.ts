@@ -8,7 +8,7 @@ export interface AuthorizeOptions {
   readonly policies: () => PolicySet | undefined;
   /** Told about each denial. */
   readonly logger: Logger;
-  /** Told about each decision, allowed or not. */
+  /** Told about each decision, allowed or not; of a call that is decided again only where it is denied then. */
   readonly onDecision?: (call: Call, decision: Decision) => void;
 }
 
@@ -35,9 +35,10 @@ const notLoaded: Decision = Object.freeze({
  */
 export function authorize(options: AuthorizeOptions): Layer {
   const { policies, logger, onDecision } = options;
-  const decide = (call: Call): Verdict => {
+  const decide = (call: Call, isNew: boolean): Verdict => {
     const decision = policies()?.decide(call.facts, call.headers) ?? notLoaded;
-    onDecision?.(call, decision);
+    // A call that may go on under new policies was decided before.
+    if (isNew || !decision.isAllowed) onDecision?.(call, decision);
     if (decision.isAllowed) return undefined;
     const { facts } = call;
     const isDecided = decision.policy !== '';
@@ -67,6 +68,9 @@ export function authorize(options: AuthorizeOptions): Layer {
     role: 'authorize',
     scope: 'call',
     why: 'nothing of an application runs for a caller that policy denies',
-    bind: ({ side }) => (side === 'server' ? { request: decide, recheck: decide } : undefined),
+    bind: ({ side }) =>
+      side === 'server'
+        ? { request: (call) => decide(call, true), recheck: (call) => decide(call, false) }
+        : undefined,
   };
 }

@@ -117,3 +117,22 @@ describe('a denial in the log', () => {
     expect(denialOf([])).toBeUndefined();
   });
 });
+
+describe('decisions', () => {
+  it('are told once for each call, and again where a change of policies denies it', () => {
+    let set = compilePolicies([], workload);
+    const told: boolean[] = [];
+    const phases = authorize({
+      policies: () => set,
+      logger: silentLogger,
+      onDecision: (_call, { isAllowed }) => void told.push(isAllowed),
+    }).bind({ side: 'server' });
+    phases?.request?.(call);
+    phases?.recheck?.(call);
+    phases?.recheck?.(call);
+    expect(told).toEqual([true]);
+    set = compilePolicies([allowAlice('callers')], workload);
+    expect(phases?.recheck?.(call)).toMatchObject({ kind: 'reject' });
+    expect(told).toEqual([true, false]);
+  });
+});

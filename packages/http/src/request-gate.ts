@@ -18,13 +18,15 @@ import {
 import { connectionFacts, plaintextFacts } from '@inmesh/identity';
 import { nackHeader } from '@inmesh/resilience';
 import { type CleanTarget, cleanTarget } from './clean-target.js';
+import { type Exit, ResponseExit, StreamExit } from './exit.js';
 import { hasUnknownRouter } from './frameworks.js';
 import type { HttpListenerOptions } from './http-contract.js';
 import { keepEvents } from './kept-events.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
 import { RequestHeaders } from './request-headers.js';
 import { guardMarkers, watchHead } from './response-headers.js';
-import { type Exit, ResponseExit, ServerCall, SocketExit, StreamExit } from './server-call.js';
+import { ServerCall } from './server-call.js';
+import { SocketExit } from './socket-exit.js';
 
 type Emit = (event: string, ...args: unknown[]) => boolean;
 

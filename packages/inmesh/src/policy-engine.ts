@@ -1,4 +1,4 @@
-import { compilePolicies, type PolicySet } from '@inmesh/authz';
+import { compilePolicies, type PolicySet, refuseTwins } from '@inmesh/authz';
 import type { MeshConfig, ResolvedConfig } from '@inmesh/config';
 import type { PolicyDirectory } from '@inmesh/config/policies';
 import { type AuthorizationPolicy, type Logger, MeshError, type Runtime, type Workload } from '@inmesh/core';
@@ -75,7 +75,7 @@ export class PolicyEngine {
       const directory = module.createPolicyDirectory({
         dir: config.policyDir,
         namespace,
-        check: (policies) => void compilePolicies([...engine.#fixed, ...policies], workload),
+        check: (policies) => engine.#checkAll([...engine.#fixed, ...policies]),
         runtime,
         logger,
       });
@@ -97,7 +97,7 @@ export class PolicyEngine {
    */
   async check({ values, texts }: Pick<ResolvedConfig, 'texts' | 'values'>): Promise<void> {
     try {
-      compilePolicies([...fixedOf(values, this.#objects), ...this.#ofDirectory()], this.#inputs.workload);
+      this.#checkAll([...fixedOf(values, this.#objects), ...this.#ofDirectory()]);
     } catch (error) {
       const { frameError } = await import('@inmesh/config/policies');
       throw frameError(error, texts);
@@ -108,6 +108,12 @@ export class PolicyEngine {
   configure(config: MeshConfig): void {
     this.#fixed = fixedOf(config, this.#objects);
     this.#apply(this.#ofDirectory());
+  }
+
+  /** @throws MeshError `INMESH_ERR_POLICY_*` */
+  #checkAll(policies: readonly AuthorizationPolicy[]): void {
+    refuseTwins(policies);
+    void compilePolicies(policies, this.#inputs.workload);
   }
 
   #ofDirectory(): readonly AuthorizationPolicy[] {

@@ -24,6 +24,16 @@ describe('policy engine', () => {
     },
   );
 
+  it('refuses two policies of one name, of which the one that was left behind would hold, too', async () => {
+    const policy = (namespace: string) => ({ metadata: { name: 'p', namespace }, spec: { rules: [{}] } });
+    await expect(start([policy('shop'), policy('bank')])).resolves.toBeDefined();
+    await expect(start([policy('shop'), policy('bank'), policy('shop')])).rejects.toMatchObject({
+      code: 'INMESH_ERR_POLICY_INVALID',
+      message:
+        'policies[2]: policy shop/p: another one of this name is at policies[0], and both would hold: remove one, or name it otherwise',
+    });
+  });
+
   it('takes an array', async () => {
     const engine = await start([{ metadata: { name: 'deny' }, spec: { action: 'DENY', rules: [{}] } }]);
     expect(engine.policies.map(({ name }) => name)).toEqual(['deny']);

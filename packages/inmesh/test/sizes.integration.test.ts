@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { get, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type TLSSocket } from 'node:tls';
 import { Client, Server } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
@@ -167,6 +167,33 @@ describe('sizes, messages and connections', () => {
     expect(await count('sent_bytes')).toBeGreaterThan(50);
     agent.destroy();
     await until(async () => (await count('connections_closed')) === 1);
+  });
+
+  it('counts tunnels by what their handlers answer', async () => {
+    const orders = await make('orders');
+    const app = createServer();
+    const answers = ['101 Switching Protocols', '404 Not Found'];
+    app.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 ${answers.shift()}\r\n\r\n`));
+    app.on('connect', (_request, socket) => {
+      socket.write(Buffer.from('HTTP/1.1 200 OK\r\n\r\n'));
+      socket.end('tunnel');
+    });
+    const { port } = await orders.serve(app).listen(0, '127.0.0.1');
+    const web = await make('web');
+    const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
+    for (const request of [upgrade, upgrade, 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n']) {
+      const socket = await raw(web, port);
+      socket.write(request);
+      socket.resume().on('end', () => socket.end());
+      await once(socket, 'close');
+    }
+    const codes = [101, 404, 200];
+    const counts = (): Promise<readonly number[]> =>
+      Promise.all(
+        codes.map((code) => sum(orders, { name: 'istio_requests_total', reporter: 'destination', code })),
+      );
+    await until(async () => (await counts()).every((count) => count > 0));
+    expect(await counts()).toEqual([1, 1, 1]);
   });
 
   it('counts plaintext that a strict listener cuts, and TLS that one without cuts', async () => {

@@ -60,24 +60,30 @@ class CostCheck {
     const character = this.#pattern[at] ?? '';
     const wasAmbiguous = this.#closed;
     this.#closed = false;
-    if (character === '\\') {
-      const escaped = this.#pattern[at + 1] ?? '';
-      if (/[1-9k]/.test(escaped)) refuse(this.#pattern, 'it refers back to what it matched');
-      if (foreignEscape.test(escaped))
-        refuse(this.#pattern, `\\${escaped} means something else here than in RE2`);
-      return 2;
-    }
-    if (this.#pattern.startsWith('[[:', at) || (this.#isInClass && this.#pattern.startsWith('[:', at)))
-      refuse(this.#pattern, 'classes such as [[:digit:]] are not read here; write [0-9]');
-    if (this.#isInClass) this.#isInClass = character !== ']';
-    else if (character === '[') this.#isInClass = true;
-    else if (character === '(') {
+    if (character === '\\') return this.#escape(this.#pattern[at + 1] ?? '');
+    if (this.#isInClass || character === '[') return this.#inClass(at);
+    if (character === '(') {
       this.#open.push(false);
       return groupStart.exec(this.#pattern.slice(at))?.[0].length ?? 1;
-    } else if (character === ')') this.#close();
+    }
+    if (character === ')') this.#close();
     // What may be there or not can be taken for what follows.
     else if (character === '|' || character === '?') this.#mark();
     else return this.#repeat(at, wasAmbiguous);
+    return 1;
+  }
+
+  #escape(escaped: string): number {
+    if (/[1-9k]/.test(escaped)) refuse(this.#pattern, 'it refers back to what it matched');
+    if (foreignEscape.test(escaped))
+      refuse(this.#pattern, `\\${escaped} means something else here than in RE2`);
+    return 2;
+  }
+
+  #inClass(at: number): number {
+    if (this.#pattern.startsWith(this.#isInClass ? '[:' : '[[:', at))
+      refuse(this.#pattern, 'classes such as [[:digit:]] are not read here; write [0-9]');
+    this.#isInClass = this.#pattern[at] !== ']';
     return 1;
   }
 

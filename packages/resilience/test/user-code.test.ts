@@ -92,6 +92,7 @@ describe('patterns of routes', () => {
     ['/(?:a?b)c', '/bc', true],
     ['/\\(a?', '/(', true],
     ['/[?:(]+', '/?:(', false],
+    ['/a[:.]b', '/a:b', true],
     ['/[a-z]([a-z-]*[a-z])?', '/a-b', true],
     ['/a+?', '/aa', true],
     ['/.*', `/${'x'.repeat(5000)}`, false],

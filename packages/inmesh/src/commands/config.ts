@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { compilePolicies } from '@inmesh/authz';
+import { compilePolicies, refuseTwins } from '@inmesh/authz';
 import { printEndpoints, type ResolvedConfig, resolveConfig, settings } from '@inmesh/config';
 import { type AuthorizationPolicy, isMeshError } from '@inmesh/core';
 import type { CliOutput, Command } from '../command.js';
@@ -86,6 +86,7 @@ async function resolveAlone(path: string): Promise<ResolvedConfig> {
   planTraffic(config, undefined);
   const { serviceName: service, namespace, trustDomain, labels } = config.values;
   try {
+    refuseTwins(config.values.policies);
     compilePolicies(config.values.policies, { service, namespace, trustDomain, labels });
   } catch (error) {
     const { frameError } = await import('@inmesh/config/policies');
