@@ -127,7 +127,7 @@ describe('decisions', () => {
       logger: silentLogger,
       onDecision: (_call, { isAllowed }) => void told.push(isAllowed),
     }).bind({ side: 'server' });
-    phases?.request?.(call);
+    void phases?.request?.(call);
     phases?.recheck?.(call);
     phases?.recheck?.(call);
     expect(told).toEqual([true]);

@@ -27,17 +27,19 @@ function statusIn(chunk: unknown): number {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1] ?? 0);
 }
 
+type Send = (...args: unknown[]) => unknown;
+
 /** Calls `look` with the first thing that somebody writes. */
 function onFirstWrite(socket: Duplex, look: (chunk: unknown) => void): void {
-  const plain = { write: socket.write, end: socket.end };
+  const plain = { write: socket.write.bind(socket) as Send, end: socket.end.bind(socket) as Send };
   const watched =
-    (method: keyof typeof plain) =>
-    (...args: unknown[]): unknown => {
+    (send: Send): Send =>
+    (...args) => {
       Object.assign(socket, plain);
       look(args[0]);
-      return (plain[method] as (...args: unknown[]) => unknown).apply(socket, args);
+      return send(...args);
     };
-  Object.assign(socket, { write: watched('write'), end: watched('end') });
+  Object.assign(socket, { write: watched(plain.write), end: watched(plain.end) });
 }
 
 /** An {@link Exit} through the socket of an upgrade or CONNECT. */
