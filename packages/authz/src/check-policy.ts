@@ -1,9 +1,10 @@
-import type {
-  AuthorizationPolicy,
-  Origin,
-  PolicyCondition,
-  PolicyOperation,
-  PolicySource,
+import {
+  type AuthorizationPolicy,
+  isRemovedHeader,
+  type Origin,
+  type PolicyCondition,
+  type PolicyOperation,
+  type PolicySource,
 } from '@inmesh/core';
 import { headerOf } from './condition-tests.js';
 import { isBlock } from './ip-blocks.js';
@@ -27,8 +28,13 @@ const trustDomain: Check = (value) => {
   return /^\*?[^*]*$|^[^*]*\*$/.test(value) ? undefined : 'may hold one "*", at one end';
 };
 
+const principal: Check = (value) =>
+  value.startsWith('spiffe://')
+    ? `matches nobody: principals are written without "spiffe://", as ${value.slice('spiffe://'.length)}`
+    : undefined;
+
 const sourceChecks: Readonly<Record<string, Check>> = {
-  principals: anyText,
+  principals: principal,
   namespaces: anyText,
   serviceAccounts: account,
   trustDomains: trustDomain,
@@ -42,7 +48,7 @@ const operationChecks: Readonly<Record<string, Check>> = {
 };
 const conditionChecks: Readonly<Record<string, Check>> = {
   'source.ip': block,
-  'source.principal': anyText,
+  'source.principal': principal,
   'source.namespace': anyText,
   'source.serviceAccount': account,
   'source.trustDomain': trustDomain,
@@ -105,6 +111,8 @@ class Checker {
     const header = headerOf(key);
     if (header?.startsWith(':') && !pseudoHeaders.has(header))
       throw policyUnsupported(this.#origin, this.#policy, key);
+    if (header !== undefined && isRemovedHeader(header))
+      this.fail(`"${key}" is never there: what a caller could forge is removed before policies see it`);
     const check = header === undefined ? conditionChecks[key] : anyText;
     if (check === undefined) {
       if (unbuilt.test(key)) throw policyUnsupported(this.#origin, this.#policy, key);

@@ -243,6 +243,8 @@ describe('policy set', () => {
 
   it.each([
     ['principals', { from: [{ principals: [] }] }],
+    ['without "spiffe://", as a.test/ns/b/sa/c', { from: [{ principals: ['spiffe://a.test/ns/b/sa/c'] }] }],
+    ['never there', { when: [{ key: 'request.headers[X-Forwarded-Client-Cert]', values: ['*'] }] }],
     ['"" must not be empty', { from: [{ principals: [''] }] }],
     ['is not an IP address', { from: [{ ipBlocks: ['010.1.1.1'] }] }],
     ['is not a port', { to: [{ ports: ['http'] }] }],

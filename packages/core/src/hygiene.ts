@@ -37,7 +37,8 @@ export function cleanAuthority(authority: string): string {
   return lower.replace(/\.(?=:\d*$)/, '');
 }
 
-function isSpoofable(lower: string): boolean {
+/** Whether {@link cleanHeaders} removes a header. @param lower - Its name, lower case. */
+export function isRemovedHeader(lower: string): boolean {
   return spoofable.has(lower) || lower.startsWith(ownPrefix);
 }
 
@@ -138,7 +139,7 @@ export function cleanHeaders(headers: FlatHeaders): CleanHost | Fault {
     } else if (lower === 'authorization') {
       if (hasAuthorization) return { fault: 'more than one Authorization' };
       hasAuthorization = true;
-    } else if (isSpoofable(lower)) {
+    } else if (isRemovedHeader(lower)) {
       asksWhy ||= lower === explainHeader;
       (forged ??= []).push(lower);
     }

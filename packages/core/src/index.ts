@@ -33,6 +33,7 @@ export {
   cleanHeaders,
   explainHeader,
   type Fault,
+  isRemovedHeader,
 } from './hygiene.js';
 export { createIntroduction, type Introduction, type PeerMetadata } from './introduction.js';
 export type { Halt, Layer, LocalAnswer, LocalReply, Phases, Rejection, Target, Verdict } from './layer.js';

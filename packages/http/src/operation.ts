@@ -13,13 +13,23 @@ interface Routed {
 const maxMounts = 100;
 const mounts = new Set<string>();
 
+/** Express tells a mount as the caller spelt it: in any case, with escapes. */
+function oneSpelling(baseUrl: string): string {
+  try {
+    return decodeURI(baseUrl).toLowerCase();
+  } catch {
+    return baseUrl.toLowerCase();
+  }
+}
+
 function mountOf(baseUrl: unknown): string {
   if (typeof baseUrl !== 'string' || baseUrl === '') return '';
-  if (!mounts.has(baseUrl)) {
+  const mount = oneSpelling(baseUrl);
+  if (!mounts.has(mount)) {
     if (mounts.size >= maxMounts) return '*';
-    mounts.add(baseUrl);
+    mounts.add(mount);
   }
-  return baseUrl;
+  return mount;
 }
 
 /** Notes the route of a request, for a framework that tells it to a hook. */

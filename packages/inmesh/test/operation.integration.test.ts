@@ -36,6 +36,16 @@ describe('the operation of a call', () => {
     ]);
   });
 
+  it('is one for every spelling of a mount', async () => {
+    const app = express().use(
+      '/api',
+      Router().get('/x', (_request: Request, response: Response) => void response.send('x')),
+    );
+    expect(new Set(await operationsOf(app, ['/api/x', '/API/x', '/aPi/x', '/%61pi/x']))).toEqual(
+      new Set(['/api/x']),
+    );
+  });
+
   it('does not grow with the parameters of a mount', async () => {
     const app = express().use(
       '/users/:user',
