@@ -113,11 +113,20 @@ class Chaos {
   readonly faults: Record<string, number> = {};
   isOver = false;
   #next = 0;
+  /** What is being done to the replicas of HTTP. */
+  #fault = 'nothing';
+  /** The last GET that failed, for a report. */
+  #lastFailure = '';
 
   constructor(mesh: Mesh, payments: Client, random: () => number) {
     this.#mesh = mesh;
     this.#payments = payments;
     this.#random = random;
+    mesh.on('decision', ({ method, httpStatus, attempts, endpoint }) => {
+      if (method !== 'GET' || httpStatus === 200) return;
+      const tokens = mesh.stats().clusters.find(({ name }) => name === 'ledger')?.retryTokens;
+      this.#lastFailure = `attempt ${attempts} at ${endpoint}, ${tokens?.toFixed(1)} tokens left, ${this.#fault} under way`;
+    });
   }
 
   async get(): Promise<void> {
@@ -127,7 +136,7 @@ class Chaos {
       const isSlowReader = this.#random() < 0.02;
       if (isSlowReader) await sleep(50);
       await reply.arrayBuffer();
-      if (reply.status !== 200) throw new Error(`status ${reply.status}`);
+      if (reply.status !== 200) throw new Error(`status ${reply.status}: ${this.#lastFailure}`);
     } catch (error) {
       this.lostGets.push(String((error as Error).cause ?? error));
     }
@@ -176,7 +185,9 @@ class Chaos {
       const victim = living[Math.floor(this.#random() * living.length)];
       if (victim === undefined) continue;
       this.faults[name] = (this.faults[name] ?? 0) + 1;
+      if (kinds === httpFaults) this.#fault = name;
       await fault(population, victim);
+      if (kinds === httpFaults) this.#fault = 'nothing';
     }
   }
 }
