@@ -244,6 +244,14 @@ const again: readonly Mutant[] = [
     tests: ['resilience/test/retry-budget.test.ts'],
   },
   {
+    name: 'what fails is told from what is well again by cost alone',
+    package: 'resilience',
+    file: 'src/peak-ewma.ts',
+    find: 'return endpoint.failuresInRow >= failuresInRow',
+    replace: 'return endpoint.failuresInRow < 0',
+    tests: ['resilience/test/balancers.test.ts', 'resilience/test/cluster-state.test.ts'],
+  },
+  {
     name: 'the driver does not ask the budget',
     package: 'resilience',
     file: 'src/call-driver.ts',

@@ -1,7 +1,7 @@
 import type { BalancerName } from '@inmesh/core';
 import { EdfQueue } from './edf-queue.js';
 import type { EndpointState } from './endpoint-state.js';
-import { ewmaLoad, isCheaper } from './peak-ewma.js';
+import { ewmaLoad, isCheaper, isFailing } from './peak-ewma.js';
 
 /** What a balancer picks from: endpoints that may be picked, and their shares. */
 export interface BalancerInput {
@@ -70,16 +70,22 @@ class WeightedSampler {
 }
 
 type Load = (endpoint: EndpointState, nowMs: number) => number;
-type IsLess = (a: EndpointState, b: EndpointState) => boolean;
+type IsLess = (a: EndpointState, b: EndpointState, nowMs: number) => boolean;
 
-/** The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not. */
-function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess): Balancer {
+type Is = (endpoint: EndpointState, nowMs: number) => boolean;
+
+/**
+ * The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not.
+ *
+ * @param isBad - Draws by share may all be of the same endpoint: if that is a bad one, another is looked at.
+ */
+function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess, isBad: Is): Balancer {
   const { endpoints, random, choices, isUniform } = input;
   const count = endpoints.length;
   if (count === 1) return { pick: () => at(endpoints, 0) };
   if (isUniform && choices === 2) {
     return {
-      pick() {
+      pick(nowMs) {
         // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
         const pair = Math.floor(random() * count * (count - 1));
         const i = Math.floor(pair / (count - 1));
@@ -87,7 +93,7 @@ function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess): Balan
         if (j >= i) j++;
         const a = at(endpoints, i);
         const b = at(endpoints, j);
-        return isLess(b, a) ? b : a;
+        return isLess(b, a, nowMs) ? b : a;
       },
     };
   }
@@ -106,7 +112,11 @@ function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess): Balan
           bestLoad = otherLoad;
         }
       }
-      return best;
+      if (!isBad(best, nowMs)) return best;
+      const index = Math.floor(random() * count);
+      const drawn = at(endpoints, index);
+      const other = drawn === best ? at(endpoints, (index + 1) % count) : drawn;
+      return load(other, nowMs) < bestLoad ? other : best;
     },
   };
 }
@@ -116,7 +126,7 @@ function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess): Balan
  *
  * @see {@link https://linkerd.io/2016/03/16/beyond-round-robin-load-balancing-for-latency/ | Beyond round robin}
  */
-export const peakEwma: BalancerFactory = (input) => powerOfChoices(input, ewmaLoad, isCheaper);
+export const peakEwma: BalancerFactory = (input) => powerOfChoices(input, ewmaLoad, isCheaper, isFailing);
 
 /** Power of two choices over calls in flight; with unequal weights, earliest deadline first by weight / (active + 1). Envoy `LEAST_REQUEST`. */
 export const leastRequest: BalancerFactory = (input) => {
@@ -125,6 +135,7 @@ export const leastRequest: BalancerFactory = (input) => {
       input,
       (endpoint) => endpoint.active,
       (a, b) => a.active < b.active,
+      () => false,
     );
   return edf(input, (endpoint, nowMs) => input.weightOf(endpoint, nowMs) / (endpoint.active + 1));
 };

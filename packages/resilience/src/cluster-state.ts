@@ -234,6 +234,11 @@ export class ClusterState {
       observeLatency(endpoint, latencyMs, nowMs);
       if (result === 'ok') this.typicalMs += (latencyMs - this.typicalMs) / typicalWindow;
     }
+    if (result === 'ok') endpoint.failuresInRow = 0;
+    else if (result !== 'unknown') {
+      endpoint.failuresInRow++;
+      endpoint.failedAtMs = nowMs;
+    }
     const { outlier } = this.rules;
     if (outlier === undefined || endpoint.isGone) return;
     const wasOnProbation = endpoint.isOnProbation;

@@ -49,6 +49,10 @@ export class EndpointState {
   costMs = unknownCostMs;
   /** When {@link costMs} was true. */
   costAtMs: number;
+  /** Failures of any kind in a row, whatever the rules of ejection count. */
+  failuresInRow = 0;
+  /** When it failed last. */
+  failedAtMs = Number.NEGATIVE_INFINITY;
   /** When its share began to grow; `-Infinity` if it has its full share. */
   rampFromMs = Number.NEGATIVE_INFINITY;
   /** How long its share grows, in milliseconds. */
@@ -92,6 +96,7 @@ export class EndpointState {
   forget(nowMs: number): void {
     this.costMs = unknownCostMs;
     this.costAtMs = nowMs;
+    this.failuresInRow = 0;
     this.errorsInRow = 0;
     this.gatewayErrorsInRow = 0;
     this.localErrorsInRow = 0;

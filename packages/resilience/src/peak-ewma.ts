@@ -5,6 +5,22 @@ const decayMs = 10_000;
 /** Cost of a failure, in milliseconds: an endpoint that fails at once must not look fast. Linkerd. */
 export const failurePenaltyMs = 5000;
 
+/** Failures in a row after which an endpoint {@link isFailing}: fewer are what overload or chance looks like. */
+const failuresInRow = 2;
+/** How long that holds, in milliseconds, unless it fails again: then it is tried once more. */
+const failingMs = 1000;
+/** Greater than any ratio of two loads: 24 hours by 2^32 calls, against a millionth of a millisecond. */
+const beyondAll = 1e24;
+
+/**
+ * Whether an endpoint fails one call after the other, now. Its cost does not say so: it began at
+ * {@link failurePenaltyMs}, as that of one that failed a few seconds ago and is well again. Where no more endpoints may
+ * be ejected, calls would be shared between the two.
+ */
+export function isFailing(endpoint: EndpointState, nowMs: number): boolean {
+  return endpoint.failuresInRow >= failuresInRow && endpoint.failedAtMs + failingMs > nowMs;
+}
+
 /** Cost of an endpoint now: its average fades while it gets no calls, so that it is tried again. */
 function costNow(endpoint: EndpointState, nowMs: number): number {
   const elapsed = nowMs - endpoint.costAtMs;
@@ -12,11 +28,13 @@ function costNow(endpoint: EndpointState, nowMs: number): number {
 }
 
 /**
- * Whether `a` would cost less than `b`: the same as comparing {@link ewmaLoad}, whatever the time. Both fade alike, so
- * that only the time between their last samples counts, and often not even that: half of the exponentials of a pick
- * are not needed, and the other half is one instead of two.
+ * Whether `a` would cost less than `b`: the same as comparing {@link ewmaLoad}. Both fade alike, so that only the time
+ * between their last samples counts, and often not even that: half of the exponentials of a pick are not needed, and
+ * the other half is one instead of two.
  */
-export function isCheaper(a: EndpointState, b: EndpointState): boolean {
+export function isCheaper(a: EndpointState, b: EndpointState, nowMs: number): boolean {
+  const isFailingA = isFailing(a, nowMs);
+  if (isFailingA !== isFailing(b, nowMs)) return !isFailingA;
   const costA = a.costMs * (a.active + 1);
   const costB = b.costMs * (b.active + 1);
   const laterMs = a.costAtMs - b.costAtMs;
@@ -24,9 +42,10 @@ export function isCheaper(a: EndpointState, b: EndpointState): boolean {
   return costA * Math.exp(laterMs / decayMs) < costB;
 }
 
-/** What picking an endpoint would cost: latency by calls in flight. */
+/** What picking an endpoint would cost: latency by calls in flight; that of one that fails is beyond all others. */
 export function ewmaLoad(endpoint: EndpointState, nowMs: number): number {
-  return costNow(endpoint, nowMs) * (endpoint.active + 1);
+  const load = costNow(endpoint, nowMs) * (endpoint.active + 1);
+  return isFailing(endpoint, nowMs) ? load * beyondAll : load;
 }
 
 /**

@@ -82,6 +82,8 @@ describe('isCheaper', () => {
       costMs: fc.double({ min: 0.001, max: 10_000, noNaN: true }),
       costAtMs: fc.nat(100_000),
       active: fc.nat(1000),
+      failuresInRow: fc.nat(3),
+      failedAtMs: fc.nat(100_000),
     });
     fc.assert(
       fc.property(one, one, fc.nat(50_000), (first, second, laterMs) => {
@@ -90,7 +92,8 @@ describe('isCheaper', () => {
         const loads = [found(a), found(b)].map((endpoint) => ewmaLoad(endpoint, nowMs));
         const [loadA = 0, loadB = 0] = loads;
         // Equal but for rounding: either will do.
-        if (Math.abs(loadA - loadB) > 1e-9 * loadA) expect(isCheaper(found(a), found(b))).toBe(loadA < loadB);
+        if (Math.abs(loadA - loadB) > 1e-9 * loadA)
+          expect(isCheaper(found(a), found(b), nowMs)).toBe(loadA < loadB);
       }),
     );
   });

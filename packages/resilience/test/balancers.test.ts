@@ -92,6 +92,36 @@ describe('peakEwma', () => {
     expect(new Set(repeat(500, () => balancer.pick(0))).has(found(endpoints[2]))).toBe(false);
   });
 
+  it('leaves one that fails alone while the other is well again, however dear and busy that is', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 2 });
+    const [failing, wellAgain] = [found(endpoints[0]), found(endpoints[1])];
+    Object.assign(failing, { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    Object.assign(wellAgain, { costMs: 4900, active: 12 });
+    expect(repeat(50, () => balancer.pick(999))).toEqual(repeat(50, () => wellAgain));
+    // A second later it is tried again.
+    expect(balancer.pick(1000)).toBe(failing);
+  });
+
+  it('takes a single failure for chance', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 2 });
+    Object.assign(found(endpoints[0]), { costMs: 5000, failuresInRow: 1, failedAtMs: 0 });
+    Object.assign(found(endpoints[1]), { costMs: 4900, active: 12 });
+    expect(balancer.pick(10)).toBe(endpoints[0]);
+  });
+
+  it('still picks by cost where all fail', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 2 });
+    for (const one of endpoints) Object.assign(one, { costMs: 5000, failuresInRow: 9, failedAtMs: 0 });
+    found(endpoints[0]).active = 1;
+    expect(balancer.pick(10)).toBe(endpoints[1]);
+  });
+
+  it('does not draw one that fails twice in one pick because its weight is greater', () => {
+    const { balancer, endpoints } = create(peakEwma, { weights: [100, 1] });
+    Object.assign(found(endpoints[0]), { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    expect(repeat(100, () => balancer.pick(10))).toEqual(repeat(100, () => endpoints[1]));
+  });
+
   it('compares as many as it is told', () => {
     const { balancer, endpoints } = create(peakEwma, { count: 10, choices: 10 });
     for (const [i, one] of endpoints.entries()) one.costMs = 100 + i;

@@ -27,6 +27,23 @@ function shareOfPorts({ state }: TestCluster, isOne: (port: number) => boolean, 
   return repeat(picks, () => found(state.pick(0)).endpoint.port).filter(isOne).length / picks;
 }
 
+describe('an endpoint that fails', () => {
+  it('is left alone while another is well, where no more may be ejected', () => {
+    const cluster = createState(createCluster(endpoints(3)));
+    const { state } = cluster;
+    const [ejected, wellAgain, failing] = state.endpoints;
+    for (let i = 0; i < 5; i++) state.onResult(found(ejected), 'gateway-error', 5000, 0);
+    for (let i = 0; i < 4; i++) state.onResult(found(wellAgain), 'local-error', 5000, 0);
+    state.onResult(found(wellAgain), 'ok', 1, 100);
+    for (let i = 0; i < 9; i++) state.onResult(found(failing), 'gateway-error', 5000, 200);
+    found(wellAgain).active = 12;
+    expect(state.endpoints.map((one) => one.isEjected)).toEqual([true, false, false]);
+    expect(sharesOf(cluster, 300)).toEqual(new Map([['10.0.0.1:2', 1]]));
+    state.onResult(found(failing), 'ok', 1, 400);
+    expect([...sharesOf(cluster, 500).keys()]).toContain('10.0.0.1:3');
+  });
+});
+
 describe('the endpoints of a cluster', () => {
   it('keep what is known of them while they are configured', () => {
     const source = watchOf(endpoints(3));

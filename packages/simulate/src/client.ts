@@ -2,7 +2,7 @@ import {
   type Cluster,
   type ClusterRules,
   type Endpoint,
-  type MeshError,
+  MeshError,
   parseSpiffeId,
   type RetryRules,
   type RouteRules,
@@ -83,7 +83,12 @@ export class Client {
 
   /** Makes an idempotent call. */
   call(onEnd: Ended, isRetryOfCaller = false): void {
-    new SimulatedCall(this, onEnd, isRetryOfCaller).driver.start();
+    new SimulatedCall(this, onEnd, true, isRetryOfCaller).driver.start();
+  }
+
+  /** Makes a call that must not be repeated. */
+  callOnce(onEnd: Ended): void {
+    new SimulatedCall(this, onEnd, false, false).driver.start();
   }
 }
 
@@ -91,13 +96,14 @@ export class Client {
 class SimulatedCall implements DrivenCall {
   readonly deadlineMs = Number.POSITIVE_INFINITY;
   readonly isReplayable = true;
-  readonly isIdempotent = true;
+  readonly isIdempotent: boolean;
   readonly isRetryOfCaller: boolean;
   readonly driver: CallDriver;
   readonly #client: Client;
   readonly #onEnd: Ended;
 
-  constructor(client: Client, onEnd: Ended, isRetry: boolean) {
+  constructor(client: Client, onEnd: Ended, isIdempotent: boolean, isRetry: boolean) {
+    this.isIdempotent = isIdempotent;
     this.isRetryOfCaller = isRetry;
     this.#client = client;
     this.#onEnd = onEnd;
@@ -153,6 +159,15 @@ export class SimulatedAttempt implements Attempt {
 
   discard(): void {
     this.#call.driver.onAttemptEnd(this);
+  }
+
+  /** For the server: the connection breaks. */
+  reset(): void {
+    if (this.isOver) return;
+    this.#call.driver.onAttemptError(
+      this,
+      new MeshError('INMESH_ERR_CONNECTION_LOST', `the connection to ${this.endpoint.key} was reset`),
+    );
   }
 
   /** For the server: head and last byte at once. Nobody listens if it was cut. */

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { beyondRoundRobin } from './beyond-round-robin.js';
 import { failingService } from './failing-service.js';
+import { faultStorms } from './fault-storm.js';
 import { goldenTables } from './golden-tables.js';
 import { layeredRetries } from './layered-retries.js';
 import { loopStall } from './loop-stall.js';
@@ -20,6 +21,7 @@ const rows = [
   ...layeredRetries(),
   ...failingService(50_000),
   ...outliers(1000, 1_000_000),
+  ...faultStorms(3, 10),
   ...goldenTables(),
   ...twoChoices(21),
   ...(await loopStall(5, 20)),

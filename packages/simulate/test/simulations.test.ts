@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { beyondRoundRobin, measureLatencies } from '../src/beyond-round-robin.js';
 import { EventQueue } from '../src/event-queue.js';
 import { failingService } from '../src/failing-service.js';
+import { faultStorms } from '../src/fault-storm.js';
 import { goldenTables } from '../src/golden-tables.js';
 import { layeredRetries } from '../src/layered-retries.js';
 import { linePlot } from '../src/line-plot.js';
@@ -20,6 +21,7 @@ describe('the simulations, in short', () => {
     ['S3', () => layeredRetries()],
     ['S4', () => failingService(30_000)],
     ['S7', () => outliers(300, 50_000)],
+    ['S16', () => faultStorms(1, 5)],
     ['S9', () => goldenTables()],
     ['S10', () => twoChoices(5)],
   ])('%s keeps its bounds', (_name, run) => {
