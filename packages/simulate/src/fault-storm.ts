@@ -17,7 +17,7 @@ const faultMs: Readonly<Record<Fault, number>> = { fail: 150, reset: 150, stall:
 const faults = Object.keys(faultMs) as readonly Fault[];
 
 /** What came of a run. */
-export interface FaultStorm {
+interface FaultStorm {
   /** Calls that may be repeated. */
   readonly reads: number;
   /** Those of them that failed. */
