@@ -10,10 +10,12 @@ import { micro } from './micro.js';
 import { peers } from './peers/peers.js';
 import { failures, line } from './report.js';
 import type { Row } from './row.js';
+import { scale } from './scale.js';
+import { soak } from './soak.js';
 import { memory, start } from './start.js';
 import { grpc, http, noise } from './suites.js';
 
-const suites = ['noise', 'http', 'grpc', 'micro', 'start', 'memory', 'peers'] as const;
+const suites = ['noise', 'http', 'grpc', 'micro', 'start', 'memory', 'peers', 'scale', 'soak'] as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -21,6 +23,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean' },
     pairs: { type: 'string' },
     gate: { type: 'boolean' },
+    seconds: { type: 'string' },
   },
 });
 const unknown = positionals.filter((name) => !(suites as readonly string[]).includes(name));
@@ -28,7 +31,10 @@ if (unknown.length > 0) {
   process.stderr.write(`there is no suite "${unknown.join(', ')}"; there are ${suites.join(', ')}\n`);
   process.exit(2);
 }
-const wanted = new Set(positionals.length === 0 ? suites : positionals);
+// A soak takes ten minutes: it is asked for.
+const wanted = new Set<string>(
+  positionals.length === 0 ? suites.filter((one) => one !== 'soak') : positionals,
+);
 const effort: Effort = values.quick
   ? { pairs: Number(values.pairs ?? 2), rounds: 4, sliceMs: 250, warm: 10_000 }
   : { pairs: Number(values.pairs ?? 5), rounds: 8, sliceMs: 300, warm: 12_000 };
@@ -63,6 +69,8 @@ try {
   await run('memory', () => memory(material, 1000));
   // Libraries take longer to warm than we do; half warm they would look dearer than they are.
   await run('peers', () => peers(material, { ...effort, warm: Math.max(effort.warm, 20_000) }));
+  await run('scale', () => scale(material));
+  await run('soak', () => soak(material, Number(values.seconds ?? (values.quick ? 60 : 600))));
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }

@@ -81,3 +81,30 @@ export interface Cost {
   /** Allocated. */
   readonly bytes: number;
 }
+
+/** What the service in the middle of a soak is told at start. */
+export interface SoakConfig {
+  readonly material: Material;
+  /** Life of its certificates, in milliseconds. */
+  readonly ttlMs: number;
+}
+
+/** What it is asked: where its upstreams are now, or what it holds on to. */
+export type SoakOrder =
+  | {
+      readonly kind: 'endpoints';
+      readonly httpPorts: readonly number[];
+      readonly grpcPorts: readonly number[];
+    }
+  | { readonly kind: 'sample' };
+
+/** What a process holds on to, after a collection. */
+export interface SoakSample {
+  readonly heapBytes: number;
+  readonly rssBytes: number;
+  readonly sockets: number;
+  readonly timers: number;
+  readonly listeners: number;
+  /** Certificates that came after the first. */
+  readonly rotations: number;
+}

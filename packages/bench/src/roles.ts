@@ -9,12 +9,14 @@ import {
   type RoleConfig,
   type Slice,
   type SliceResult,
+  type SoakConfig,
+  type SoakOrder,
   type Usage,
   type Variant,
   type Wire,
 } from './protocol.js';
 
-const cores = { client: 0, server: 1 } as const;
+const cores = { client: 0, server: 1, soak: 1 } as const;
 
 /** A process with a role: it answers one order at a time. */
 export class Role {
@@ -26,7 +28,7 @@ export class Role {
 
   static async start(
     script: keyof typeof cores,
-    config: RoleConfig,
+    config: RoleConfig | SoakConfig,
   ): Promise<{ readonly role: Role; readonly hello: Hello }> {
     const child = fork(
       fileURLToPath(new URL(`${script}-process.js`, import.meta.url)),
@@ -43,7 +45,7 @@ export class Role {
     return { role, hello };
   }
 
-  async ask(order: Order): Promise<unknown> {
+  async ask(order: Order | SoakOrder): Promise<unknown> {
     const answer = this.#answer();
     this.#child.send(order);
     return await answer;

@@ -26,3 +26,17 @@ export function estimate(ratios: readonly number[]): {
     medians.push(median(ratios.map(() => ratios[Math.floor(random() * ratios.length)] ?? 1)));
   return { ratio: median(ratios), ci90: [quantile(medians, 0.05), quantile(medians, 0.95)] };
 }
+
+/**
+ * The line through values that were taken one after the other: how much it rises from the first to the last, and the
+ * standard error of that.
+ */
+export function trend(values: readonly number[]): { readonly growth: number; readonly error: number } {
+  const count = values.length;
+  const middle = (count - 1) / 2;
+  const mean = values.reduce((sum, one) => sum + one, 0) / count;
+  const spread = values.reduce((sum, _, i) => sum + (i - middle) ** 2, 0);
+  const slope = values.reduce((sum, one, i) => sum + (i - middle) * (one - mean), 0) / spread;
+  const rest = values.reduce((sum, one, i) => sum + (one - mean - slope * (i - middle)) ** 2, 0);
+  return { growth: slope * (count - 1), error: Math.sqrt(rest / (count - 2) / spread) * (count - 1) };
+}
