@@ -14,7 +14,7 @@ import {
   RequestMetrics,
   recordedTraceOf,
   registerWith,
-  renderMetrics,
+  renderInSlices,
 } from '@inmesh/telemetry';
 import { addClusterMetrics } from './cluster-metrics.js';
 import type { PolicyEngine } from './policy-engine.js';
@@ -58,6 +58,7 @@ export class MeshMetrics {
   readonly onHandshake: Readonly<Record<'client' | 'server', (result: HandshakeResult) => void>>;
   /** Counts a connection that was cut because its security is not that of the listener. */
   readonly onWrongSecurity: (found: 'plaintext' | 'tls') => void;
+  readonly #runtime: Runtime;
   readonly #store: MetricStore;
   readonly #node = new NodeMetrics();
   readonly #decisions: Family<CounterSeries>;
@@ -74,6 +75,7 @@ export class MeshMetrics {
     forEachCall,
     runtime,
   }: MeshMetricsParts) {
+    this.#runtime = runtime;
     this.#store = new MetricStore({ runtime });
     const principal = (): string => identityOf(source)?.svid.id.uri ?? 'unknown';
     const edges = new Edges({ workload, principal, identitiesOf });
@@ -124,7 +126,7 @@ export class MeshMetrics {
 
   /** Everything, as text. */
   async text(format: ExpositionFormat): Promise<string> {
-    const text = `${renderMetrics(this.#store, format)}${await this.#node.render(format)}`;
+    const text = `${await renderInSlices(this.#store, format, this.#runtime)}${await this.#node.render(format)}`;
     return format === 'openmetrics' ? `${text}# EOF\n` : text;
   }
 

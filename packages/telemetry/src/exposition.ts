@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Runtime } from '@inmesh/core';
 import { type CollectedFamily, Family, type MetricStore } from './metric-store.js';
 import { CounterSeries, type Exemplar, HistogramSeries } from './series.js';
 
@@ -53,8 +55,8 @@ function histogramLines(
   labels: string,
   { bounds, counts, sum, exemplars = [] }: HistogramSeries,
   format: ExpositionFormat,
-  lines: string[],
-): void {
+): readonly string[] {
+  const lines: string[] = [];
   const prefix = labels === '' ? '' : `${labels},`;
   let count = 0;
   for (const [i, bound] of bounds.entries()) {
@@ -70,27 +72,52 @@ function histogramLines(
     `${name}_sum${all} ${numberText(sum)}`,
     `${name}_count${all} ${count}`,
   );
+  return lines;
 }
 
-function familyLines(family: Family | CollectedFamily, format: ExpositionFormat): readonly string[] {
-  const isCounted = family instanceof Family;
-  const { name, help, labels } = isCounted ? family.options : family;
-  const samples: string[] = [];
-  if (isCounted)
-    for (const series of family.series) {
-      const text = labelsText(labels, series.values);
-      if (series instanceof HistogramSeries) histogramLines(name, text, series, format, samples);
-      else if (series instanceof CounterSeries)
-        samples.push(`${name}${text === '' ? '' : `{${text}}`} ${numberText(series.value)}`);
+function line(name: string, labels: string, value: number): string {
+  return `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}`;
+}
+
+/** Lines of a family, those of one series at a time. */
+function* seriesLines(
+  family: Family | CollectedFamily,
+  format: ExpositionFormat,
+): Generator<readonly string[]> {
+  if (!(family instanceof Family)) {
+    for (const [values, value] of family.collect())
+      yield [line(family.name, labelsText(family.labels, values), value)];
+    return;
+  }
+  const { name, labels } = family.options;
+  for (const series of family.series) {
+    const text = labelsText(labels, series.values);
+    if (series instanceof HistogramSeries) yield histogramLines(name, text, series, format);
+    else if (series instanceof CounterSeries) yield [line(name, text, series.value)];
+  }
+}
+
+function* familyLines(
+  family: Family | CollectedFamily,
+  format: ExpositionFormat,
+): Generator<readonly string[]> {
+  let hasHead = false;
+  for (const lines of seriesLines(family, format)) {
+    if (!hasHead) {
+      hasHead = true;
+      const { name, help } = family instanceof Family ? family.options : family;
+      const shown =
+        format === 'openmetrics' && family.type === 'counter' ? name.replace(/_total$/, '') : name;
+      yield [`# HELP ${shown} ${escapeHelp(help)}`, `# TYPE ${shown} ${family.type}`];
     }
-  else
-    for (const [values, value] of family.collect()) {
-      const text = labelsText(labels, values);
-      samples.push(`${name}${text === '' ? '' : `{${text}}`} ${numberText(value)}`);
-    }
-  if (samples.length === 0) return samples;
-  const shown = format === 'openmetrics' && family.type === 'counter' ? name.replace(/_total$/, '') : name;
-  return [`# HELP ${shown} ${escapeHelp(help)}`, `# TYPE ${shown} ${family.type}`, ...samples];
+    yield lines;
+  }
+}
+
+/** Pieces that each take microseconds. */
+function* metricPieces(store: MetricStore, format: ExpositionFormat): Generator<string> {
+  for (const family of store.read())
+    for (const lines of familyLines(family, format)) yield `${lines.join('\n')}\n`;
 }
 
 /**
@@ -99,6 +126,25 @@ function familyLines(family: Family | CollectedFamily, format: ExpositionFormat)
  * @see {@link https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md | Prometheus text format 0.0.4}
  */
 export function renderMetrics(store: MetricStore, format: ExpositionFormat): string {
-  const lines = store.read().flatMap((family) => familyLines(family, format));
-  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+  return [...metricPieces(store, format)].join('');
+}
+
+/** How long calls wait for a scrape, in milliseconds. */
+const sliceMs = 5;
+
+/** The same, in slices: thousands of series are tens of thousands of lines, and calls are answered between slices. */
+export async function renderInSlices(
+  store: MetricStore,
+  format: ExpositionFormat,
+  runtime: Pick<Runtime, 'now'>,
+): Promise<string> {
+  const texts: string[] = [];
+  let untilMs = runtime.now() + sliceMs;
+  for (const text of metricPieces(store, format)) {
+    texts.push(text);
+    if (runtime.now() < untilMs) continue;
+    await nextTurn();
+    untilMs = runtime.now() + sliceMs;
+  }
+  return texts.join('');
 }

@@ -3,7 +3,13 @@ export { CallRecords, type CallRecordsOptions } from './call-records.js';
 export { ConnectionMetrics, type CountedConnection } from './connection-metrics.js';
 export { type EdgeCall, Edges, type EdgesOptions } from './edges.js';
 export { explain } from './explain.js';
-export { contentTypes, type ExpositionFormat, formatFor, renderMetrics } from './exposition.js';
+export {
+  contentTypes,
+  type ExpositionFormat,
+  formatFor,
+  renderInSlices,
+  renderMetrics,
+} from './exposition.js';
 export {
   type CollectedFamily,
   Family,

@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { formatFor, MetricStore, registerWith, renderMetrics } from '../src/index.js';
+import { formatFor, MetricStore, registerWith, renderInSlices, renderMetrics } from '../src/index.js';
 
 function createStore(): MetricStore {
   const store = new MetricStore({ runtime: { now: () => 0 } });
@@ -47,6 +47,25 @@ describe('exposition', () => {
     const text = renderMetrics(createStore(), 'openmetrics');
     expect(text).toContain('# TYPE calls counter\ncalls_total{');
     expect(text).toContain('le="1.0"} 2');
+  });
+
+  it('writes the same in slices, between which others get their turn', async () => {
+    const store = createStore();
+    let nowMs = 0;
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      turns++;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    // A millisecond passes with each look at the clock.
+    const text = await renderInSlices(store, 'openmetrics', { now: () => nowMs++ });
+    const quick = await renderInSlices(store, 'openmetrics', { now: () => 0 });
+    isOver = true;
+    expect([text, quick]).toEqual([renderMetrics(store, 'openmetrics'), text]);
+    // Seven pieces: one series each of three families, and their heads.
+    expect(turns).toBeGreaterThanOrEqual(1);
   });
 
   it.each([
