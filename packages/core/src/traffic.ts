@@ -184,7 +184,7 @@ export interface RetryRules {
   readonly maxRetryAfterMs: number;
   /** How often an endpoint that was tried already is picked anew. Istio `host_selection_retry_max_attempts`. */
   readonly repicks: number;
-  /** Largest body that is kept for another attempt, in bytes. HTTP alone: grpc-js keeps 1 MiB of an RPC. */
+  /** What is kept of a streamed body for another attempt, in bytes; over gRPC, of the messages that the caller streams. */
   readonly maxBodyBytes: number;
   /** Whether calls that are not idempotent are sent again on a status of `statusCodes`. Never on a broken connection. */
   readonly nonIdempotent: boolean;
@@ -224,7 +224,7 @@ export interface Route {
 
 /** Bounds of a cluster; what goes beyond fails at once and is never retried. Defaults are Envoy's. */
 export interface ClusterLimits {
-  /** Connections to all endpoints; each may always have one, and gRPC has no more. Envoy `max_connections`. */
+  /** Connections to all endpoints; each may always have one, and channels of gRPC have no more. Envoy `max_connections`. */
   readonly maxConnections: number;
   /** Calls that wait for a connection. Envoy `max_pending_requests`. */
   readonly maxPending: number;

@@ -27,6 +27,8 @@ import { pushbackHeader, RetryGate } from './retry-gate.js';
 export interface RpcAttempt {
   /** Where it goes. */
   readonly endpoint: EndpointState;
+  /** Bytes of messages that it was given, where they are counted. */
+  readonly requestBytes: number;
   /** It was picked; if it is not on the wire yet it will not be. */
   abandon(): void;
   /** Cuts it; its status still comes. */
@@ -188,7 +190,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
 
   /** An attempt is on the wire; the request may not be whole yet. */
   onAttemptStart(): void {
-    if (this.origin?.sendsStream !== false) this.#disarm();
+    this.#gate?.onStart();
+    if (this.#isStreamed) this.#disarm();
   }
 
   /** The request is whole: from here on the reply is waited for. */
@@ -196,12 +199,11 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (this.headDueMs === Number.POSITIVE_INFINITY) this.#armHead(nowMs);
   }
 
-  /** An attempt counts for it, where somebody asks for counts. */
+  /** An attempt counts for it, where somebody asks for counts: a layer, or the bound on what is sent again. */
   countWith(sent: Sent): boolean {
-    const { call } = this.#parts;
-    if (call === undefined) return false;
-    call.onSent(sent);
-    return true;
+    const { call, maxAttempts } = this.#parts;
+    call?.onSent(sent);
+    return call !== undefined || (maxAttempts > 1 && this.#isStreamed);
   }
 
   /** An attempt is about to be sent: its trace, if somebody traces. */
@@ -234,7 +236,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     const gate = this.#isCommitted ? undefined : this.#needGate();
     if (gate === undefined)
       this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
-    else this.#ask(gate, status, judgement.isRetryable);
+    else this.#ask(gate, status, judgement.isRetryable && this.#isKept(attempt));
   }
 
   /** Ends it, wherever it is. */
@@ -265,6 +267,16 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     const { cluster, forward, maxAttempts } = this.#parts;
     if (maxAttempts > 1) this.#gate ??= new RetryGate(cluster, forward.policy, maxAttempts);
     return this.#gate;
+  }
+
+  /** Whether it may be sent by and by: then only so much of it is sent again. */
+  get #isStreamed(): boolean {
+    return this.origin?.sendsStream !== false;
+  }
+
+  /** Whether what its caller streamed is little enough to be sent again. A message is, whatever its size. */
+  #isKept({ requestBytes }: RpcAttempt): boolean {
+    return !this.#isStreamed || requestBytes <= this.forward.policy.rules.retry.maxBodyBytes;
   }
 
   #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): void {

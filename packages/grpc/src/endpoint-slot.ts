@@ -141,6 +141,7 @@ export class EndpointSlot implements EndpointEntry {
 
   #start(): Subchannel {
     const subchannel = this.#parts.connect(this);
+    this.#parts.cluster.connections++;
     subchannel.ref();
     subchannel.addConnectivityStateListener(this.#listener);
     subchannel.startConnecting();
@@ -212,6 +213,7 @@ export class EndpointSlot implements EndpointEntry {
 
   #drop(subchannel: Subchannel): void {
     subchannel.removeConnectivityStateListener(this.#listener);
+    this.#parts.cluster.connections--;
     subchannel.unref();
   }
 }

@@ -57,6 +57,18 @@ export interface GrpcChannelOptions {
   readonly idempotent?: IdempotentMethods;
 }
 
+/** What grpc-js keeps of an RPC for another attempt, in bytes, unless it is told otherwise. */
+const keptBytes = 1_048_576;
+
+/** The most that any rules in force want kept. */
+function mostKept({ clusters, routes }: Snapshot): number {
+  const rules = [
+    ...[...clusters.values()].map(({ routeRules }) => routeRules),
+    ...[...routes.values()].flat().map((route) => route.rules),
+  ];
+  return rules.reduce((most, { retry }) => Math.max(most, retry.maxBodyBytes), keptBytes);
+}
+
 /** How long {@link GrpcClient.close} waits. */
 export interface GrpcCloseOptions {
   /** Bound on the wait for RPCs in flight, in milliseconds; then they are cut. @defaultValue 5000 */
@@ -132,6 +144,7 @@ class Client implements GrpcClient {
       // A proxy of the environment would see plaintext targets it cannot resolve.
       'grpc.enable_http_proxy': 0,
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
+      'grpc.per_rpc_retry_buffer_size': mostKept(this.#state.snapshot()),
       callInvocationTransformer: this.#noteOrigin,
     };
   }

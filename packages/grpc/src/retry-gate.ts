@@ -38,7 +38,8 @@ export class RetryGate {
   /** Attempts that were let through, the first included; those that grpc-js repeats by itself do not count. */
   #attempts = 1;
   #hasRefused = false;
-  #holdsRetry = false;
+  /** A retry that the budget paid for: it waits, or is on the wire. */
+  #retry: 'due' | 'made' | undefined;
   /** Trailers in which we say when, or never. */
   #written: Metadata | undefined;
   /** What the peer had said there. */
@@ -53,6 +54,7 @@ export class RetryGate {
 
   /** An attempt failed before its head. */
   onFailure(failure: Failure): void {
+    this.onStart();
     this.#release();
     if (failure.isRefused && !this.#hasRefused) {
       // Once, grpc-js sends it again whatever we say: nobody has seen it.
@@ -71,7 +73,14 @@ export class RetryGate {
     const retries = Number(metadata.get(grpcAttemptHeader)[0] ?? 0);
     if (retries < this.#attempts) return true;
     this.#attempts = retries + 1;
+    // Another one follows it.
+    this.onStart();
     return this.#withdraw();
+  }
+
+  /** An attempt is on the wire: what was withdrawn for it is spent. */
+  onStart(): void {
+    if (this.#retry === 'due') this.#retry = 'made';
   }
 
   /** Makes grpc-js stop. */
@@ -79,7 +88,10 @@ export class RetryGate {
     this.#say(metadata, '-1');
   }
 
-  /** The RPC has ended; gives back what it holds, and the final status what its peer said. */
+  /**
+   * The RPC has ended; gives back what it holds, the token of a retry that it did not wait for included, and to the
+   * final status what its peer said.
+   */
   close(metadata: Metadata): void {
     this.#release();
     if (metadata !== this.#written) return;
@@ -124,13 +136,14 @@ export class RetryGate {
       this.isExhausted = true;
       return false;
     }
-    this.#holdsRetry = true;
+    this.#retry = 'due';
     return true;
   }
 
   #release(): void {
-    if (!this.#holdsRetry) return;
-    this.#holdsRetry = false;
-    this.#cluster.releaseRetry();
+    if (this.#retry === undefined) return;
+    const wasMade = this.#retry === 'made';
+    this.#retry = undefined;
+    this.#cluster.releaseRetry(wasMade);
   }
 }

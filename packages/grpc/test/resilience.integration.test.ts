@@ -3,7 +3,7 @@ import * as grpc from '@grpc/grpc-js';
 import { type Call, CallContext, CallState, type Layer, systemRuntime } from '@inmesh/core';
 import type { StaticIdentitySource } from '@inmesh/identity';
 import { createTestCa } from '@inmesh/identity/testing';
-import { deadline, defaultClusterRules, retryGuard } from '@inmesh/resilience';
+import { type ClusterState, deadline, defaultClusterRules, retryGuard } from '@inmesh/resilience';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { codeOf, failing, fault, idempotent, path, retried, TestMesh, type Unary } from './harness.js';
 
@@ -71,6 +71,107 @@ describe('retries of gRPC', () => {
     const { client } = await mesh.client([port], { rules: retried({ backoff }), channel: idempotent });
     expect(await client.unary('x')).toBe('attempt 2');
     expect([seen.calls, asked]).toEqual([3, [1, 2]]);
+  });
+
+  const told = (state: ClusterState) => [state.budget.tokens, state.stats.retries, state.activeRetries];
+
+  it('gives the token back of a call that is cancelled before its retry', async () => {
+    const { seen, Unary } = failing(grpc.status.UNAVAILABLE);
+    const { port } = await mesh.serve({ Unary });
+    let onWait: () => void = () => {};
+    const waits = new Promise<void>((resolve) => (onWait = resolve));
+    const backoff = (): number => {
+      onWait();
+      return 5000;
+    };
+    const { client, cluster } = await mesh.client([port], {
+      rules: retried({ backoff }),
+      channel: idempotent,
+    });
+    let call: grpc.ClientUnaryCall | undefined;
+    const reply = new Promise<string>((resolve, reject) => {
+      call = client.start('x', (error, value) => (error ? reject(error) : resolve(value ?? '')));
+    });
+    await waits;
+    await new Promise(setImmediate);
+    expect(told(cluster())).toEqual([9, 1, 1]);
+    call?.cancel();
+    expect(await fault(reply)).toMatchObject({ code: 1 });
+    expect([seen.calls, ...told(cluster())]).toEqual([1, 10, 0, 0]);
+  });
+
+  it('sends nothing again of a stream that grew past what is kept while it waited, and gives the token back', async () => {
+    let calls = 0;
+    const { port } = await mesh.serve({
+      Client: (_call: unknown, done: grpc.sendUnaryData<string>) => {
+        calls++;
+        done({ code: grpc.status.UNAVAILABLE, details: `no ${calls}` });
+      },
+    });
+    let onWait: () => void = () => {};
+    const waits = new Promise<void>((resolve) => (onWait = resolve));
+    const backoff = (): number => {
+      onWait();
+      return 20;
+    };
+    const { client, cluster } = await mesh.client([port], {
+      rules: retried({ backoff }),
+      channel: { idempotent: [path('Client')] },
+      grpc: { 'grpc.per_rpc_retry_buffer_size': 10 },
+    });
+    const { call, reply } = client.open();
+    call.write('a');
+    await waits;
+    call.write('more than is kept of it');
+    expect(await fault(reply)).toMatchObject({ code: 14, details: 'no 1' });
+    expect([calls, ...told(cluster())]).toEqual([1, 10, 0, 0]);
+  });
+
+  it.each([
+    [10, 1],
+    [11, 2],
+  ])('of a stream whose maxBodyBytes are %i sends 11 bytes %i times', async (maxBodyBytes, times) => {
+    let calls = 0;
+    const { port } = await mesh.serve({
+      Client: (call: grpc.ServerReadableStream<string, string>, done: grpc.sendUnaryData<string>) => {
+        call
+          .on('data', () => {})
+          .on('end', () => {
+            calls++;
+            if (calls === 1) done({ code: grpc.status.UNAVAILABLE, details: 'no 1' });
+            else done(null, 'ok');
+          });
+      },
+      Unary: failing(grpc.status.UNAVAILABLE, 1).Unary,
+    });
+    const { client } = await mesh.client([port], {
+      rules: retried({ maxBodyBytes }),
+      channel: { idempotent: [path('Client'), path('Unary')] },
+    });
+    // Five bytes of each message are its prefix.
+    const result = client.collect(['', 'a']);
+    if (times === 1) expect(await fault(result)).toMatchObject({ details: 'no 1' });
+    else expect(await result).toBe('ok');
+    expect(calls).toBe(times);
+    // What is there anyway is not kept for a retry, whatever its size.
+    expect(await client.unary('longer than ten bytes')).toBe('attempt 1');
+  });
+
+  it('has grpc-js keep as much of a call as any rules want, and no less than it does by itself', async () => {
+    const kept = async (maxBodyBytes: number): Promise<unknown> => {
+      const { mesh: own } = await mesh.client([1], { rules: retried({ maxBodyBytes }) });
+      return own.channelOptions()['grpc.per_rpc_retry_buffer_size'];
+    };
+    expect([await kept(0), await kept(2_000_000)]).toEqual([1_048_576, 2_000_000]);
+  });
+
+  it('counts its connections among those of the cluster', async () => {
+    const { port } = await mesh.serve();
+    const { client, cluster, endpoints } = await mesh.client([port]);
+    await client.unary('x');
+    expect(cluster().connections).toBe(1);
+    endpoints().set([]);
+    expect(cluster().connections).toBe(0);
   });
 
   it('pays into the budget with calls that succeed', async () => {

@@ -110,6 +110,18 @@ describe('RetryGate', () => {
     expect(state.stats.retries).toBe(1);
   });
 
+  it('gives back the token of a retry that its call did not wait for, and no other', () => {
+    const state = cluster(2);
+    const [waits, made] = [new RetryGate(state, policyOf(), 3), new RetryGate(state, policyOf(), 3)];
+    waits.onFailure(failure());
+    made.onFailure(failure());
+    made.onStart();
+    expect([state.budget.tokens, state.stats.retries]).toEqual([0, 2]);
+    waits.close(new Metadata());
+    made.close(new Metadata());
+    expect([state.budget.tokens, state.stats.retries, state.activeRetries]).toEqual([1, 1, 0]);
+  });
+
   it('counts a retry at its pick where no attempt came by', () => {
     const state = cluster(1);
     const gate = new RetryGate(state, policyOf(), 3);

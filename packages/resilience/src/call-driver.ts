@@ -68,7 +68,8 @@ export class CallDriver implements Timer {
   /** Attempts that may be followed by another, last first: where not to go again, and what they came to. */
   #tried: Tried | undefined;
   #reached: Reached = 'no';
-  #holdsRetry = false;
+  /** A retry that the budget paid for: it waits, or was made. */
+  #retry: 'due' | 'made' | undefined;
   #isFine = false;
   #isExhausted = false;
 
@@ -219,6 +220,7 @@ export class CallDriver implements Timer {
     const attempt = this.#createAttempt(endpoint);
     if (attempt === undefined || this.#isDone()) return;
     this.#attempts++;
+    if (this.#retry === 'due') this.#retry = 'made';
     attempt.startMs = nowMs;
     this.#leaveWait();
     this.#phase = 'attempting';
@@ -323,7 +325,7 @@ export class CallDriver implements Timer {
       this.#isExhausted = true;
       return false;
     }
-    this.#holdsRetry = true;
+    this.#retry = 'due';
     this.#wait(waitMs);
     return true;
   }
@@ -427,9 +429,10 @@ export class CallDriver implements Timer {
   }
 
   #releaseRetry(): void {
-    if (!this.#holdsRetry) return;
-    this.#holdsRetry = false;
-    this.#cluster.releaseRetry();
+    if (this.#retry === undefined) return;
+    const wasMade = this.#retry === 'made';
+    this.#retry = undefined;
+    this.#cluster.releaseRetry(wasMade);
   }
 }
 

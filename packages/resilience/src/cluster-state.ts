@@ -299,9 +299,16 @@ export class ClusterState {
     return true;
   }
 
-  /** A retry has ended. */
-  releaseRetry(): void {
+  /**
+   * A retry has ended.
+   *
+   * @param wasMade - `false` for one that its call did not wait for: it cost nobody anything.
+   */
+  releaseRetry(wasMade = true): void {
     this.activeRetries--;
+    if (wasMade) return;
+    this.stats.retries--;
+    this.budget.giveBack();
   }
 
   #follow(cluster: Cluster): () => void {

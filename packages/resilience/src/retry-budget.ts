@@ -40,6 +40,11 @@ export class RetryBudget {
     this.#tokens = Math.max(0, this.#tokens - 1);
     return true;
   }
+
+  /** Gives back the token of a retry that was never made. */
+  giveBack(): void {
+    this.#tokens = Math.min(this.#rules.capacity, this.#tokens + 1);
+  }
 }
 
 /**

@@ -27,6 +27,29 @@ function create({ count = 3, rules, ...options }: Setup = {}): {
 
 const gone = failure('INMESH_ERR_CANCELLED');
 
+describe('the token of a retry', () => {
+  const told = ({ state }: TestCluster) => [state.budget.tokens, state.stats.retries, state.activeRetries];
+
+  it('is given back by a call that is cancelled while it waits', () => {
+    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    call.begin().last.sent().head(503);
+    expect(told(cluster)).toEqual([9, 1, 1]);
+    call.driver.cancel(gone);
+    expect(told(cluster)).toEqual([10, 0, 0]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+
+  it('is spent once the retry is made, also where a free try follows that nobody waits for', async () => {
+    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    call.begin().last.sent().head(503);
+    await cluster.runtime.advance(25);
+    call.last.sent().head(503, { 'x-inmesh-nack': '1' });
+    call.driver.cancel(gone);
+    expect([call.attempts.length, ...told(cluster)]).toEqual([2, 9, 1, 0]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+  });
+});
+
 describe('the time of one attempt', () => {
   it('cuts an attempt that was sent, blames the endpoint, and tries another', async () => {
     const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });

@@ -249,6 +249,13 @@ describe('retries of a cluster', () => {
     expect([state.tryRetry(), state.tryRetry()]).toEqual([true, false]);
     expect([state.stats.retries, state.stats.budgetRefusals, state.activeRetries]).toEqual([3, 3, 1]);
   });
+
+  it('cost nothing if they were never made', () => {
+    const { state } = createState(createCluster(endpoints(1)));
+    state.tryRetry();
+    state.releaseRetry(false);
+    expect([state.stats.retries, state.activeRetries, state.budget.tokens]).toEqual([0, 0, 10]);
+  });
 });
 
 describe('Clusters', () => {

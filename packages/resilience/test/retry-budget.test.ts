@@ -29,6 +29,17 @@ describe('RetryBudget', () => {
     expect([budget.tokens, withdrawals(budget)]).toEqual([3, 3]);
   });
 
+  it('takes back what was not used, up to its capacity', () => {
+    const budget = new RetryBudget({ capacity: 3, perSuccess: 0.5 });
+    budget.tryWithdraw();
+    budget.tryWithdraw();
+    budget.giveBack();
+    expect(budget.tokens).toBe(2);
+    budget.deposit();
+    budget.giveBack();
+    expect(budget.tokens).toBe(3);
+  });
+
   it('refuses everything with a capacity of 0', () => {
     const budget = new RetryBudget({ capacity: 0, perSuccess: 0.1 });
     for (let i = 0; i < 50; i++) budget.deposit();
