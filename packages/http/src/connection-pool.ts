@@ -17,6 +17,7 @@ import {
 } from '@inmesh/identity';
 import type { ClusterState, DriverReply, EndpointState } from '@inmesh/resilience';
 import { type buildConnector, Client, type Dispatcher } from 'undici';
+import { InterimReplies } from './interim-replies.js';
 
 /** What pools are made with. */
 export interface PoolOptions {
@@ -61,6 +62,8 @@ export class PooledConnection {
   readonly client: Client;
   /** The connection in use, once there was one. */
   socket: CountingSocket | undefined = undefined;
+  /** What undici must not see of it. */
+  replies: InterimReplies | undefined = undefined;
   /** Whether the peer at its other end knows who we are, or does not want to. */
   isIntroduced = false;
   isBusy = false;
@@ -205,6 +208,7 @@ export class ConnectionPool {
     connection.isBusy = true;
     connection.isUnwanted = false;
     request.connection = connection;
+    connection.replies?.expect();
     const send = (): void => void connection.client.dispatch(request.prepare(), request.handler);
     if (request.trace === undefined) send();
     else request.trace.run(send);
@@ -259,6 +263,7 @@ export class ConnectionPool {
         if (socket === undefined) done(error ?? new Error('no connection'), null);
         else {
           connection.socket = socket;
+          connection.replies = new InterimReplies(socket);
           this.#limitLife(connection, socket);
           done(null, socket);
         }
