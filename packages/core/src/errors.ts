@@ -53,7 +53,7 @@ export const errorSpecs = defineSpecs({
     reached: 'maybe',
     retry: 'if-idempotent',
     summary: 'The endpoint answered with something that is not the protocol that was spoken to it.',
-    hint: 'Is it the port of the service, and does it speak HTTP/1.1?',
+    hint: 'Is it the port of the service, and does it speak HTTP/1.1, or gRPC where that was spoken?',
   },
   INMESH_ERR_BODY_FAILED: {
     status: 'cancelled',

@@ -21,6 +21,7 @@ import {
 } from './seams.js';
 
 const deadlineExceeded = 4;
+const unimplemented = 12;
 
 /** Whom an attempt goes to. */
 export interface AttemptPeer {
@@ -30,6 +31,10 @@ export interface AttemptPeer {
   introduce(metadata: Metadata): boolean;
   /** Takes who the peer is out of the metadata of its reply. */
   hear(metadata: Metadata): void;
+  /** The head of a reply came. */
+  onAnswer(): void;
+  /** The time of an attempt ended before the peer said anything of it. */
+  onSilence(): void;
 }
 
 /**
@@ -61,6 +66,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   #trace: AttemptTrace | undefined;
   #isOpen = true;
   #isTimedOut = false;
+  #isDoubled = false;
   #isArmed = false;
   /** When the request was whole; `undefined` while the caller still sends. */
   #sentMs: number | undefined;
@@ -169,7 +175,12 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   onReceiveMessage(message: Buffer): void {
     this.responseMessages++;
     this.responseBytes += message.length;
-    this.#listener?.onReceiveMessage(message);
+    if (this.#rpc.origin?.receivesStream !== false) this.#listener?.onReceiveMessage(message);
+    else if (this.responseMessages === 1) {
+      this.#listener?.onReceiveMessage(message);
+      // grpc-js reads one reply, and holds back the status of the call as long as there is another: for ever.
+      this.#call?.startRead();
+    } else this.#onSecondReply();
   }
 
   onReceiveStatus(status: AttemptStatus): void {
@@ -180,6 +191,17 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     // Nobody judged it, so it must not lead to another attempt.
     else this.#rpc.forbidRetry(status);
     this.#listener?.onReceiveStatus(status);
+  }
+
+  /** gRPC, status codes: UNIMPLEMENTED, by the client, for a number of replies that is not one. */
+  #onSecondReply(): void {
+    this.#isDoubled = true;
+    const error = new MeshError(
+      'INMESH_ERR_BAD_REPLY',
+      `${this.#rpc.cluster.name} at ${this.endpoint.key} sent a second reply to a unary call`,
+      { stackless: true },
+    );
+    this.cut(unimplemented, detailsOf(error));
   }
 
   #hear(metadata: Metadata): void {
@@ -204,6 +226,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     const nowMs = this.#runtime.now();
     this.#headMs = nowMs;
     this.#disarm();
+    this.#peer.onAnswer();
     this.#rpc.onHead();
     // A stream may last for hours: what its head says of the endpoint is said now. A unary reply ends at once.
     if (origin?.receivesStream === false || this.#sentMs === undefined) return;
@@ -214,6 +237,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   #finish(status: AttemptStatus): void {
     const rpc = this.#rpc;
     const nowMs = this.#runtime.now();
+    if (this.#isSilenced) this.#peer.onSilence();
     if (rpc.hasEnded) {
       this.#observeCut(nowMs);
       this.#close();
@@ -223,7 +247,8 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     if (status.code !== 0) status.metadata.remove(errorKey);
     const judgement = judge(rpc.forward.policy, status, this.#isTimedOut, rpc.cluster);
     // Of a call that has its head a handler saw something, whatever the peer says.
-    if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
+    if (this.#isDoubled) markStatus(status, 'INMESH_ERR_BAD_REPLY');
+    else if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
     else if (judgement.result === 'local-error')
       markStatus(status, this.#isTimedOut ? 'INMESH_ERR_ATTEMPT_TIMEOUT' : 'INMESH_ERR_CONNECTION_LOST');
     rpc.cluster.onResult(
@@ -234,6 +259,12 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     );
     this.#close();
     rpc.onAttemptEnd(this, status, judgement);
+  }
+
+  /** Whether its time, or that of its RPC, was over before its head came. */
+  get #isSilenced(): boolean {
+    const isLate = this.#isTimedOut || (this.#rpc.hasEnded && this.#rpc.endCode === deadlineExceeded);
+    return isLate && !this.hasHead && this.#sentMs !== undefined;
   }
 
   #latencyMs(result: AttemptResult, isPenalized: boolean, nowMs: number): number | undefined {

@@ -9,7 +9,7 @@ import type {
   SpiffeId,
   Tracing,
 } from '@inmesh/core';
-import type { Dialer, IdentitySource } from '@inmesh/identity';
+import type { CountingSocket, Dialer, IdentitySource } from '@inmesh/identity';
 import type { Clusters, Router } from '@inmesh/resilience';
 import type { LiveRpcs } from './live-rpcs.js';
 
@@ -24,7 +24,7 @@ export interface EndpointEntry {
   /** Whom we must find there. */
   readonly identities: readonly SpiffeId[];
   /** A connection was verified by us, what is known of it, and how long its certificates last, in milliseconds. */
-  onConnected(facts: ConnectionFacts | undefined, remainingMs: number): void;
+  onConnected(facts: ConnectionFacts | undefined, remainingMs: number, socket: CountingSocket): void;
   /** A connection failed, and why; grpc-js only keeps a text of it. */
   onFailed(error: MeshError): void;
 }

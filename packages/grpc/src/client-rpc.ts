@@ -144,6 +144,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   receiveTrailers(status: StatusObject): StatusObject {
+    if (!Number.isInteger(status.code)) nameStatus(status);
     if (!this.hasEnded) this.#end(status);
     return status;
   }
@@ -337,4 +338,17 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
       status.details = `INMESH_ERR_DEADLINE_EXCEEDED: ${status.details}`;
     }
   }
+}
+
+/** Gives a number to a status without one: of a trailer that is no number, or where grpc-js cannot read a message. */
+function nameStatus(status: StatusObject): void {
+  const isUnread = (status.code as unknown) === undefined;
+  status.code = grpcStatusNumber(isUnread ? 'internal' : 'unknown');
+  const error = new MeshError(
+    'INMESH_ERR_BAD_REPLY',
+    isUnread ? 'a message of the reply cannot be read' : 'the grpc-status of the reply is no number',
+    { stackless: true },
+  );
+  status.details = status.details ? `${detailsOf(error)}: ${status.details}` : detailsOf(error);
+  markStatus(status, error.code);
 }

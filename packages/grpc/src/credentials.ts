@@ -1,11 +1,26 @@
 import type { Socket } from 'node:net';
 import { CallCredentials, ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
-import { MeshError } from '@inmesh/core';
+import { createTimer, MeshError, type Runtime } from '@inmesh/core';
 import { clientAlpn, connectionFacts } from '@inmesh/identity';
 import { endpointKey } from '@inmesh/resilience';
 import { type ClientState, type EndpointEntry, endpointOption, stateOf } from './client-registry.js';
 
 type SecureConnector = experimental.SecureConnector;
+
+/** Longest wait for the first frame of a server, in milliseconds. gRPC, connection backoff: MIN_CONNECT_TIMEOUT. */
+const settingsMs = 20_000;
+
+/** Gives up a connection whose server shakes hands and then says nothing: grpc-js would wait for ever. */
+function boundSilence(socket: Socket, entry: EndpointEntry, runtime: Runtime): void {
+  const timer = createTimer(() => {
+    if (socket.bytesRead > 0) return;
+    const text = `${entry.cluster} at ${endpointKey(entry.endpoint)} did not begin to speak HTTP/2 within ${settingsMs} ms`;
+    entry.onFailed(new MeshError('INMESH_ERR_CONNECT_FAILED', text, { stackless: true }));
+    socket.destroy();
+  });
+  runtime.arm(timer, settingsMs);
+  socket.once('close', () => runtime.disarm(timer));
+}
 
 /** TLS by our own dialer: the certificate in force, the identity expected, checked inside the handshake. */
 class MeshConnector implements SecureConnector {
@@ -48,7 +63,8 @@ class MeshConnector implements SecureConnector {
           }
           const own = source.state.kind === 'ready' ? source.state.value.svid.notAfterMs : 0;
           const facts = connectionFacts(secured);
-          entry.onConnected(facts, Math.min(own, facts?.peer?.notAfterMs ?? 0) - runtime.wallMs());
+          entry.onConnected(facts, Math.min(own, facts?.peer?.notAfterMs ?? 0) - runtime.wallMs(), secured);
+          boundSilence(secured, entry, runtime);
           resolve({ socket: secured, secure: true });
         },
       );

@@ -8,8 +8,10 @@ import {
   peerMetadataIdHeader,
   type SpiffeId,
 } from '@inmesh/core';
+import type { CountingSocket } from '@inmesh/identity';
 import type { ClusterState, EndpointState } from '@inmesh/resilience';
 import { type ClientState, type EndpointEntry, nextId } from './client-registry.js';
+import { ReconnectPause } from './reconnect-pause.js';
 
 type Subchannel = experimental.SubchannelInterface;
 
@@ -39,6 +41,8 @@ export class EndpointSlot implements EndpointEntry {
   readonly identities: readonly SpiffeId[];
   readonly #parts: EndpointSlotParts;
   readonly #timer = createTimer(() => this.#replace());
+  readonly #pause = new ReconnectPause();
+  readonly #reconnect = createTimer(() => this.#wake());
   readonly #listener: experimental.ConnectivityStateListener;
   readonly #stopWatching: () => void;
   #trustEpoch: number | undefined;
@@ -46,6 +50,9 @@ export class EndpointSlot implements EndpointEntry {
   #next: Subchannel | undefined;
   #isVerified = false;
   #facts: ConnectionFacts | undefined;
+  #socket: CountingSocket | undefined;
+  /** What had been read of it when it was silent last. */
+  #heardBytes: number | undefined;
   /** Whether the peer of the connection knows who we are, or does not want to. */
   #isIntroduced = false;
   /** Why there is no connection; until there is one again, calls are not kept waiting for it. */
@@ -59,8 +66,10 @@ export class EndpointSlot implements EndpointEntry {
     this.cluster = cluster.name;
     this.endpoint = endpoint.endpoint;
     this.identities = cluster.cluster.identities;
-    this.#listener = (subchannel, _before, now, _keepalive, message) =>
-      this.#onState(subchannel, now, message ?? '');
+    this.#listener = (subchannel, before, now, _keepalive, message) => {
+      if (now === State.IDLE) this.#onIdle(subchannel, before);
+      this.#onState(now, message ?? '');
+    };
     client.entries.set(this.id, this);
     this.#current = this.#start();
     this.#stopWatching = client.source.subscribe((state) => {
@@ -115,8 +124,10 @@ export class EndpointSlot implements EndpointEntry {
     this.#isIntroduced = this.#facts.introduction?.isLasting === true;
   }
 
-  onConnected(facts: ConnectionFacts | undefined, remainingMs: number): void {
+  onConnected(facts: ConnectionFacts | undefined, remainingMs: number, socket: CountingSocket): void {
     this.#facts = facts;
+    this.#socket = socket;
+    this.#heardBytes = undefined;
     this.#isIntroduced = false;
     this.#isVerified = true;
     this.#parts.client.runtime.arm(
@@ -129,10 +140,26 @@ export class EndpointSlot implements EndpointEntry {
     this.#lastError = error;
   }
 
+  onAnswer(): void {
+    this.#pause.hasAnswered = true;
+  }
+
+  /**
+   * The time of a call ended before its head came. If that happens twice and not a byte came in between, the connection
+   * may be dead without anybody knowing: nghttp2 gives one up after a frame that it does not take, and node:http2 then
+   * stops reading. A new one takes over when there is one; calls on the old one go on.
+   */
+  onSilence(): void {
+    const { bytesRead } = this.#socket ?? {};
+    if (bytesRead !== undefined && bytesRead === this.#heardBytes) this.#replace();
+    this.#heardBytes = bytesRead;
+  }
+
   /** Lets go of its connections; calls on them go on. */
   destroy(): void {
     const { client } = this.#parts;
     client.runtime.disarm(this.#timer);
+    client.runtime.disarm(this.#reconnect);
     this.#stopWatching();
     client.entries.delete(this.id);
     this.#drop(this.#current);
@@ -156,6 +183,7 @@ export class EndpointSlot implements EndpointEntry {
     if (isFirst) return;
     const { runtime } = this.#parts.client;
     runtime.disarm(this.#timer);
+    runtime.disarm(this.#reconnect);
     this.#drop(this.#current);
     if (this.#next !== undefined) this.#drop(this.#next);
     this.#next = undefined;
@@ -169,8 +197,32 @@ export class EndpointSlot implements EndpointEntry {
     this.#next ??= this.#start();
   }
 
-  #onState(subchannel: Subchannel, now: State, message: string): void {
-    if (now === State.IDLE) subchannel.startConnecting();
+  /** It ended, or may be made again. */
+  #onIdle(subchannel: Subchannel, before: State): void {
+    const { client, cluster, endpoint } = this.#parts;
+    const waitMs =
+      before === State.READY ? this.#pause.onEnd(client.runtime.now(), () => client.runtime.random()) : 0;
+    if (waitMs === 0) {
+      subchannel.startConnecting();
+      return;
+    }
+    // Calls are not kept waiting for it.
+    this.#failure = new MeshError(
+      'INMESH_ERR_CONNECTION_LOST',
+      `${cluster.name} at ${endpoint.key} ended ${this.#pause.short} connections in a row, each within a second and without an answer`,
+      { reached: 'no', retry: 'elsewhere', stackless: true },
+    );
+    client.runtime.arm(this.#reconnect, Math.ceil(waitMs));
+  }
+
+  /** The wait is over. */
+  #wake(): void {
+    for (const one of [this.#current, this.#next])
+      if (one?.getConnectivityState() === State.IDLE) one.startConnecting();
+  }
+
+  #onState(now: State, message: string): void {
+    if (now === State.READY) this.#pause.onReady(this.#parts.client.runtime.now());
     if (now === State.TRANSIENT_FAILURE) this.#onFailure(message);
     // Not compared with the argument: listeners are handed what is inside the object that was made.
     const next = this.#next;

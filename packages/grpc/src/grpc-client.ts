@@ -18,6 +18,7 @@ import { type ClientState, idempotentOption, meshOption, nextId, registerState }
 import { MeshCredentials } from './credentials.js';
 import { type IdempotentMethods, idempotentPaths } from './idempotent-methods.js';
 import { LiveRpcs } from './live-rpcs.js';
+import { maxReconnectMs } from './reconnect-pause.js';
 import { registerMeshResolver } from './resolver.js';
 import { waitingChannel } from './waiting-channel.js';
 
@@ -106,8 +107,6 @@ function registerOnce(): void {
 
 /** Kept of a deadline for the way back, in milliseconds. */
 const slackMs = 1;
-/** Longest wait between attempts to connect, in milliseconds; grpc-js's own is two minutes. */
-const maxReconnectMs = 10_000;
 const defaultCloseMs = 5000;
 
 class Client implements GrpcClient {
@@ -143,6 +142,7 @@ class Client implements GrpcClient {
       'grpc.use_local_subchannel_pool': 1,
       // A proxy of the environment would see plaintext targets it cannot resolve.
       'grpc.enable_http_proxy': 0,
+      // Its own is two minutes.
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
       'grpc.per_rpc_retry_buffer_size': mostKept(this.#state.snapshot()),
       callInvocationTransformer: this.#noteOrigin,

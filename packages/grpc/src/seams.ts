@@ -8,6 +8,7 @@ import {
   ServerCredentials,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
+  type ServerOptions,
   type StatusObject,
 } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
@@ -37,7 +38,11 @@ export interface StreamSource {
   readonly run: StreamListener;
 }
 
+/** Streams of one connection at once, unless the server was told: grpc-js has no bound. Same as Envoy's `max_concurrent_streams`. */
+const maxConcurrentStreams = 1024;
+
 interface ServerInternals {
+  readonly options?: ServerOptions;
   _setupHandlers?: (http2Server: Http2Server, ...rest: unknown[]) => void;
   interceptors?: ServerInterceptor[];
 }
@@ -71,6 +76,8 @@ export function takeStreams(server: Server, onStream: StreamListener): StreamSou
   const listeners = (http2Server?.listeners('stream') ?? []) as StreamListener[];
   if (http2Server === undefined || listeners.length === 0)
     throw unsupported('stream handler behind its connection injector');
+  if (internals.options?.['grpc.max_concurrent_streams'] === undefined)
+    http2Server.updateSettings({ maxConcurrentStreams });
   http2Server.removeAllListeners('stream');
   http2Server.on('stream', onStream as never);
   return {
