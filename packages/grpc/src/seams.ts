@@ -195,3 +195,11 @@ export function wrapMethod(
   (listener as Record<typeof name, typeof original>)[name] = (value) =>
     around(() => original.call(listener, value));
 }
+
+/** Names and values of metadata, without a copy where that is possible. */
+export function entriesOf(metadata: Metadata): Iterable<readonly [string, readonly (Buffer | string)[]]> {
+  const { internalRepr } = metadata as unknown as {
+    readonly internalRepr?: ReadonlyMap<string, readonly (Buffer | string)[]>;
+  };
+  return internalRepr ?? Object.keys(metadata.getMap()).map((name) => [name, metadata.get(name)] as const);
+}

@@ -62,10 +62,19 @@ export class ServerCall implements PlanRun, LiveCall {
   #status: StatusCode | undefined;
   #error: MeshError | undefined;
   #isLocalReply = false;
+  /** Whether we ended it while its handler runs, which may not know: what it sends is ignored. */
+  #isStopped = false;
+
+  /** What its stream does where nobody watches. */
+  readonly #respond: ServerHttp2Stream['respond'];
+  readonly #sendTrailers: ServerHttp2Stream['sendTrailers'];
 
   /** @param parts - What it is made of. */
   constructor(parts: ServerCallParts) {
+    const { stream } = parts;
     this.#parts = parts;
+    this.#respond = stream.respond.bind(stream);
+    this.#sendTrailers = stream.sendTrailers.bind(stream);
   }
 
   get call(): CallState {
@@ -146,26 +155,33 @@ export class ServerCall implements PlanRun, LiveCall {
     };
     if (reply !== undefined)
       for (const [name, value] of sendableHeaders(reply)) head[name.toLowerCase()] ??= value;
-    stream.respond(this.#showHead(head), { endStream: true });
-    // What the caller still sends is of no use to anybody.
+    this.#respond(this.#showHead(head), { endStream: true });
+    // What the caller still sends is of no use to anybody; that it goes on would keep the call for ever. RFC 9113 §8.1
     stream.resume();
+    this.#cutLater(constants.NGHTTP2_NO_ERROR);
+  }
+
+  #cutLater(code: number): void {
+    const { stream, runtime } = this.#parts;
+    const cut = createTimer(() => stream.close(code));
+    runtime.arm(cut, stopMs);
+    stream.once('close', () => runtime.disarm(cut));
   }
 
   /** Ends a running call: its status if the caller reads, a reset if it does not. */
   #stop(status: WireStatus): void {
-    const { stream, runtime } = this.#parts;
-    if (stream.destroyed || stream.closed) return;
+    const { stream } = this.#parts;
+    if (stream.destroyed || stream.closed || this.#isStopped) return;
+    this.#isStopped = true;
     if (!stream.headersSent) {
       this.#answer(status);
       return;
     }
     this.#status = status.status;
-    const cut = createTimer(() => stream.close(constants.NGHTTP2_CANCEL));
-    runtime.arm(cut, stopMs);
-    stream.once('close', () => runtime.disarm(cut));
+    this.#cutLater(constants.NGHTTP2_CANCEL);
     stream.removeAllListeners('wantTrailers');
     stream.once('wantTrailers', () =>
-      stream.sendTrailers({
+      this.#sendTrailers({
         'grpc-status': String(status.code),
         'grpc-message': encodeMessage(status.message),
       }),
@@ -192,16 +208,17 @@ export class ServerCall implements PlanRun, LiveCall {
 
   /** Sees the head and the status that the handler's server sends. */
   #watch(stream: ServerHttp2Stream): void {
-    const respond = stream.respond.bind(stream);
-    const sendTrailers = stream.sendTrailers.bind(stream);
     stream.respond = ((given: OutgoingHttpHeaders = {}, options?: object) => {
+      // It would throw into the handler.
+      if (this.#isStopped) return;
       const status = given['grpc-status'];
       if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
-      respond(this.#showHead(given), options);
+      this.#respond(this.#showHead(given), options);
     }) as ServerHttp2Stream['respond'];
     stream.sendTrailers = (trailers) => {
+      if (this.#isStopped) return;
       this.#status ??= statusFromGrpcNumber(Number(trailers['grpc-status'] ?? 2));
-      sendTrailers(trailers);
+      this.#sendTrailers(trailers);
     };
   }
 
