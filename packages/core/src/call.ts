@@ -1,3 +1,4 @@
+import type { AttemptNotes } from './attempt-notes.js';
 import type { MeshError } from './errors.js';
 import type { Headers } from './headers.js';
 import type { ConnectionFacts } from './peer.js';
@@ -123,4 +124,6 @@ export interface CallEnd {
   readonly endpoint?: string | undefined;
   /** Attempts that were made; `undefined` on the server. */
   readonly attempts?: number | undefined;
+  /** What came of each of them; `undefined` where nobody wanted to know when the call began. */
+  readonly attemptNotes?: AttemptNotes | undefined;
 }

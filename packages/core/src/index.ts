@@ -1,4 +1,12 @@
 export {
+  type AttemptNote,
+  type AttemptNotes,
+  type NoRetryReason,
+  noRetryReasons,
+  type RetryReason,
+  retryReasons,
+} from './attempt-notes.js';
+export {
   type Call,
   type CallEnd,
   type ContextKey,

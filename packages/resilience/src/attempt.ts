@@ -1,4 +1,5 @@
 import type { AttemptReply, MeshError } from '@inmesh/core';
+import type { AttemptLog } from './attempt-log.js';
 import type { EndpointState, Tried } from './endpoint-state.js';
 
 /** The head of a reply, as the {@link CallDriver} wants it. */
@@ -53,6 +54,8 @@ export interface DrivenCall extends Transport {
   readonly isIdempotent: boolean;
   /** Whether only what provably reached nobody may be sent again: we are a retry of somebody's already. */
   readonly isRetryOfCaller: boolean;
+  /** Notes what comes of attempts, where somebody wants to know. */
+  readonly attemptLog?: AttemptLog | undefined;
   /** The call failed for good; told once, and nothing afterwards. */
   onFailure(error: MeshError): void;
 }

@@ -1,5 +1,6 @@
-import type { MeshError, Reached, Runtime, Timer } from '@inmesh/core';
+import type { MeshError, NoRetryReason, Reached, RetryCondition, Runtime, Timer } from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
+import { finalReason } from './attempt-log.js';
 import { retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
 import {
@@ -16,7 +17,7 @@ import {
   unreachable,
 } from './driver-errors.js';
 import type { EndpointState, Tried } from './endpoint-state.js';
-import { fine, judge } from './judgement.js';
+import { isFine, type Judgement, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
 import type { RoutePolicy } from './route-policy.js';
@@ -46,8 +47,9 @@ function orNever(dueMs: number | undefined): number {
  * Drives one call to its end: picks endpoints, bounds time, sends again what may be sent again. Callbacks, no
  * promise, one timer. Pure: sockets are the {@link DrivenCall}'s, time is the {@link Runtime}'s.
  *
- * Gates of a retry, in order: nothing was delivered; the body can be replayed; what happened and whether the call is
- * idempotent; the conditions; the peer's own wish; attempts left; time left; the budget.
+ * Gates of a retry, in order: nothing was delivered; what happened, by the conditions; the peer's own wish; the body can
+ * be replayed; whether the call is idempotent; attempts left; time left; the budget. The first that is not passed is
+ * noted in {@link DrivenCall.attemptLog}.
  */
 export class CallDriver implements Timer {
   timerNext: Timer | undefined = undefined;
@@ -113,6 +115,7 @@ export class CallDriver implements Timer {
   /** Bytes of an attempt may be leaving: from here on it may have been processed. */
   onAttemptSent(attempt: Attempt): void {
     attempt.isSent = true;
+    this.#call.attemptLog?.sent();
   }
 
   /**
@@ -127,14 +130,15 @@ export class CallDriver implements Timer {
     const nowMs = this.#runtime.now();
     const elapsedMs = nowMs - attempt.startMs;
     const judgement = judge(reply, this.#policy, this.#cluster);
-    const { result, isRetryable, isPenalized } = judgement;
+    const { result, isPenalized } = judgement;
     this.#cluster.onResult(
       attempt.endpoint,
       result,
       isPenalized ? Math.max(elapsedMs, failurePenaltyMs) : elapsedMs,
       nowMs,
     );
-    if (judgement !== fine && this.#retriesReply(attempt, reply, isRetryable, nowMs)) {
+    this.#logReply(reply, judgement);
+    if (!isFine(judgement) && this.#retriesReply(attempt, reply, judgement, nowMs)) {
       attempt.discard();
       return false;
     }
@@ -173,7 +177,9 @@ export class CallDriver implements Timer {
     }
     this.#blame(attempt, isBlamed, nowMs);
     if (unreachable.has(error.code)) this.#cluster.onUnreachable();
-    this.#note(reachedBy(attempt, error));
+    const reached = reachedBy(attempt, error);
+    this.#note(reached);
+    this.#call.attemptLog?.failed(error.code, reached);
     this.#current = undefined;
     if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
@@ -225,6 +231,7 @@ export class CallDriver implements Timer {
     this.#leaveWait();
     this.#phase = 'attempting';
     this.#current = attempt;
+    this.#call.attemptLog?.start(endpoint, this.#cluster);
     this.#attemptDueMs = perTryTimeoutMs > 0 ? nowMs + perTryTimeoutMs : undefined;
     this.#cluster.onStart(endpoint);
     this.#arm(nowMs);
@@ -250,26 +257,47 @@ export class CallDriver implements Timer {
     return this.#cluster.pickUntried(nowMs, last.endpoint, last.before, this.#policy.rules.retry.repicks);
   }
 
-  #retriesReply(attempt: Attempt, reply: DriverReply, isRetryable: boolean, nowMs: number): boolean {
+  #logReply({ httpStatus, grpcStatus }: DriverReply, { isClassified }: Judgement): void {
+    this.#call.attemptLog?.answered({ httpStatus, grpcStatus, isClassified });
+  }
+
+  /** @returns `false`, so that gates can end with it. */
+  #refuse(reason: NoRetryReason): false {
+    this.#call.attemptLog?.final(reason);
+    return false;
+  }
+
+  #retriesReply(attempt: Attempt, reply: DriverReply, judgement: Judgement, nowMs: number): boolean {
     const marks = marksOf(reply, reply.isTrusted);
     this.#note(marks.isNotProcessed ? 'refused' : 'maybe');
+    if (marks.isNotProcessed) this.#call.attemptLog?.notProcessed();
     // Passed on even if we could not repeat it ourselves: whoever called us perhaps could.
     if (marks.forbidsRetry) this.#isExhausted = true;
-    if (marks.forbidsRetry || !this.#call.isReplayable) return false;
-    if (!marks.isNotProcessed && !isRetryable) return false;
+    // Said already.
+    if (!marks.isNotProcessed && !judgement.isRetryable) return false;
+    if (marks.forbidsRetry) return this.#refuse('forbidden-by-peer');
+    if (!this.#call.isReplayable) return this.#refuse('body-not-kept');
     // No object of its own: a reply says less than an error, and retries come by the thousand.
     if (attempt !== this.#tried) attempt.before = this.#tried;
     this.#tried = attempt;
     if (marks.isNotProcessed) return this.#retriesRefused(nowMs, waitOf(reply, this.#runtime));
+    return this.#retriesProcessed(reply, judgement, nowMs);
+  }
+
+  #retriesProcessed(reply: DriverReply, { isClassified }: Judgement, nowMs: number): boolean {
     const { predicate, rules } = this.#policy;
     const isSafe =
       this.#call.isIdempotent || (rules.retry.nonIdempotent && predicate.names(reply.httpStatus));
-    if (!isSafe || this.#call.isRetryOfCaller) return false;
-    return this.#schedule(nowMs, waitOf(reply, this.#runtime));
+    if (!isSafe) return this.#refuse('not-idempotent');
+    if (this.#call.isRetryOfCaller) return this.#refuse('retry-of-caller');
+    if (!this.#schedule(nowMs, waitOf(reply, this.#runtime))) return false;
+    this.#call.attemptLog?.again((isClassified ? undefined : predicate.conditionOf(reply)) ?? 'classifier');
+    return true;
   }
 
   #retriesError(attempt: Attempt, error: MeshError, nowMs: number): boolean {
-    if (error.retry === 'never' || !this.#call.isReplayable) return false;
+    if (error.retry === 'never') return this.#refuse(finalReason(error.code));
+    if (!this.#call.isReplayable) return this.#refuse('body-not-kept');
     this.#tried = new FailedAttempt(attempt.endpoint, this.#tried, error);
     const { predicate } = this.#policy;
     if (error.retry === 'elsewhere') {
@@ -277,8 +305,10 @@ export class CallDriver implements Timer {
       if (error.reached === 'no' && !attempt.isSent) return this.#retriesUnsent(nowMs);
       if (error.reached === 'refused') return this.#retriesRefused(nowMs, undefined);
     }
-    if (!this.#call.isIdempotent || this.#call.isRetryOfCaller || !predicate.onReset) return false;
-    return this.#schedule(nowMs, undefined);
+    if (!predicate.onReset) return this.#refuse('no-condition');
+    if (!this.#call.isIdempotent) return this.#refuse('not-idempotent');
+    if (this.#call.isRetryOfCaller) return this.#refuse('retry-of-caller');
+    return this.#scheduleFor(predicate.resetCondition, nowMs, undefined);
   }
 
   /** What never left goes to another endpoint at once; when there is none, like any retry. */
@@ -290,40 +320,50 @@ export class CallDriver implements Timer {
       if (endpoint !== undefined) {
         this.#unsentTries++;
         this.#attempts--;
+        // Before the next one begins.
+        this.#call.attemptLog?.again('unsent');
         this.#attemptOn(endpoint, nowMs);
         return true;
       }
     }
-    return this.#policy.predicate.onConnectFailure && this.#schedule(nowMs, undefined);
+    return this.#scheduleFor(this.#policy.predicate.connectCondition, nowMs, undefined);
   }
 
   #retriesRefused(nowMs: number, waitMs: number | undefined): boolean {
     if (this.#refusedTries < freeRefusedTries && (waitMs ?? 0) === 0) {
       this.#refusedTries++;
       this.#attempts--;
+      this.#call.attemptLog?.again('not-processed');
       // Not within the callback of the attempt that is being refused: its connection may be needed.
       this.#wait(0);
       return true;
     }
-    return this.#policy.predicate.onRefused && this.#schedule(nowMs, waitMs);
+    return this.#scheduleFor(this.#policy.predicate.refusedCondition, nowMs, waitMs);
+  }
+
+  #scheduleFor(condition: RetryCondition | undefined, nowMs: number, askedMs: number | undefined): boolean {
+    if (condition === undefined) return this.#refuse('no-condition');
+    if (!this.#schedule(nowMs, askedMs)) return false;
+    this.#call.attemptLog?.again(condition);
+    return true;
   }
 
   #schedule(nowMs: number, askedMs: number | undefined): boolean {
     const { retry } = this.#policy.rules;
     const cluster = this.#cluster;
-    if (askedMs !== undefined && askedMs > retry.maxRetryAfterMs) return false;
+    if (askedMs !== undefined && askedMs > retry.maxRetryAfterMs) return this.#refuse('retry-after');
     if (this.#attempts >= retry.maxAttempts) {
       this.#isExhausted = retry.maxAttempts > 1;
-      return false;
+      return this.#refuse(this.#isExhausted ? 'attempts-used-up' : 'retries-off');
     }
     const waitMs = Math.max(cluster.backoffMs(retry.backoff, this.#attempts), askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
     // An attempt that cannot end in time would only be load.
-    if (nowMs + waitMs + cluster.typicalMs >= endMs) return false;
+    if (nowMs + waitMs + cluster.typicalMs >= endMs) return this.#refuse('deadline');
     this.#releaseRetry();
     if (!cluster.tryRetry()) {
       this.#isExhausted = true;
-      return false;
+      return this.#refuse(cluster.retryRefusal);
     }
     this.#retry = 'due';
     this.#wait(waitMs);
@@ -355,6 +395,7 @@ export class CallDriver implements Timer {
     const error = attemptTimeout(this.#cluster.name, attempt, this.#policy.rules.retry.perTryTimeoutMs);
     this.#blame(attempt, true, nowMs);
     this.#note(error.reached);
+    this.#call.attemptLog?.failed(error.code, error.reached);
     this.#current = undefined;
     // Cut first: its connection or its place in the queue may be what the next attempt needs.
     attempt.abort(error);

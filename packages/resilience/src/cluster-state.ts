@@ -6,6 +6,7 @@ import type {
   ClusterRules,
   Endpoint,
   MeshError,
+  NoRetryReason,
 } from '@inmesh/core';
 import { backoffMs } from './backoff.js';
 import { type BalancerFactory, balancersByName } from './balancers.js';
@@ -94,6 +95,16 @@ export class ClusterState {
   /** Endpoints that are configured. */
   get endpoints(): readonly EndpointState[] {
     return [...this.#states.values()];
+  }
+
+  /** How many endpoints are configured. */
+  get endpointCount(): number {
+    return this.#states.size;
+  }
+
+  /** How many endpoints picks choose from. */
+  get usableCount(): number {
+    return this.#levels.usable.length;
   }
 
   /** Endpoints that are out of balancing. */
@@ -286,17 +297,18 @@ export class ClusterState {
 
   /** Whether a retry may be made; if so it must be given back with {@link releaseRetry}. */
   tryRetry(): boolean {
-    const { retryConcurrency } = this.rules;
-    const isOver =
-      retryConcurrency !== undefined &&
-      this.activeRetries >= allowedRetries(retryConcurrency, this.activeCalls + this.pending);
-    if (isOver || !this.budget.tryWithdraw()) {
+    if (this.#hasRetriesEnough() || !this.budget.tryWithdraw()) {
       this.stats.budgetRefusals++;
       return false;
     }
     this.activeRetries++;
     this.stats.retries++;
     return true;
+  }
+
+  /** Why {@link tryRetry} has just said no. */
+  get retryRefusal(): NoRetryReason {
+    return this.#hasRetriesEnough() ? 'retry-concurrency' : 'budget-empty';
   }
 
   /**
@@ -309,6 +321,14 @@ export class ClusterState {
     if (wasMade) return;
     this.stats.retries--;
     this.budget.giveBack();
+  }
+
+  #hasRetriesEnough(): boolean {
+    const { retryConcurrency } = this.rules;
+    return (
+      retryConcurrency !== undefined &&
+      this.activeRetries >= allowedRetries(retryConcurrency, this.activeCalls + this.pending)
+    );
   }
 
   #follow(cluster: Cluster): () => void {

@@ -1,4 +1,5 @@
 export type { Attempt, DrivenCall, DriverReply, Transport } from './attempt.js';
+export { AttemptLog, type EndpointChoice, type LoggedReply, openAttemptLog } from './attempt-log.js';
 export { backoffMs, type Pushback, parsePushback, retryAfterMs } from './backoff.js';
 export {
   type Balancer,

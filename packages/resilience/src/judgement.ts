@@ -12,20 +12,31 @@ export interface Judgement {
   readonly isRetryable: boolean;
   /** Whether it counts as slow for the balancer, however fast it came. */
   readonly isPenalized: boolean;
+  /** Whether the user's classifier said so. */
+  readonly isClassified: boolean;
 }
 
 // Made once: a retry is made when there is least to spare.
-const of = (result: AttemptResult, isPenalized: boolean): readonly [Judgement, Judgement] => [
-  Object.freeze({ result, isRetryable: false, isPenalized }),
-  Object.freeze({ result, isRetryable: true, isPenalized }),
+const of = (
+  result: AttemptResult,
+  isPenalized: boolean,
+  isClassified = false,
+): readonly [Judgement, Judgement] => [
+  Object.freeze({ result, isRetryable: false, isPenalized, isClassified }),
+  Object.freeze({ result, isRetryable: true, isPenalized, isClassified }),
 ];
 const [ok, okAgain] = of('ok', false);
 const [error, errorAgain] = of('error', true);
 const [gatewayError, gatewayErrorAgain] = of('gateway-error', true);
 const [unknown, unknownAgain] = of('unknown', true);
 
-/** Nothing is wrong. */
-export const fine: Judgement = ok;
+const [approved] = of('ok', false, true);
+const [disapproved, disapprovedAgain] = of('error', true, true);
+
+/** Whether nothing is wrong. */
+export function isFine(judgement: Judgement): boolean {
+  return judgement === ok || judgement === approved;
+}
 
 /**
  * What the user's classifier says; one that throws says nothing.
@@ -54,13 +65,13 @@ export function classify(
 export function judge(reply: DriverReply, policy: RoutePolicy, cluster: ClusterState): Judgement {
   const { predicate } = policy;
   const own = classify(reply, policy, cluster);
-  if (own === 'success') return fine;
-  if (own !== undefined) return own === 'retryable' ? errorAgain : error;
+  if (own === 'success') return approved;
+  if (own !== undefined) return own === 'retryable' ? disapprovedAgain : disapproved;
   const { httpStatus } = reply;
   const isRetryable = predicate.matchesReply(reply);
   if (httpStatus >= 502 && httpStatus <= 504) return isRetryable ? gatewayErrorAgain : gatewayError;
   if (httpStatus >= 500) return isRetryable ? errorAgain : error;
   // Neither well nor ill: it lives, and wants less.
   if (httpStatus === 429) return isRetryable ? unknownAgain : unknown;
-  return isRetryable ? okAgain : fine;
+  return isRetryable ? okAgain : ok;
 }

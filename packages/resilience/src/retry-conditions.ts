@@ -21,6 +21,12 @@ export class RetryPredicate {
   readonly onConnectFailure: boolean;
   /** What the peer provably did not process may be sent again, beyond the free try. */
   readonly onRefused: boolean;
+  /** The condition that {@link onReset} follows from. */
+  readonly resetCondition: RetryCondition | undefined;
+  /** The condition that {@link onConnectFailure} follows from. */
+  readonly connectCondition: RetryCondition | undefined;
+  /** The condition that {@link onRefused} follows from. */
+  readonly refusedCondition: RetryCondition | undefined;
   readonly #conditions: ReadonlySet<RetryCondition>;
   readonly #statusCodes: ReadonlySet<number>;
   readonly #grpcStatuses: ReadonlySet<number>;
@@ -29,7 +35,9 @@ export class RetryPredicate {
   /** @param rules - Conditions and what they name. */
   constructor({ conditions, statusCodes, replyHeaders }: RetryRules) {
     const set = new Set(conditions);
-    const isAnyReset = set.has('5xx') || set.has('gateway-error') || set.has('reset');
+    const firstOf = (...names: readonly RetryCondition[]): RetryCondition | undefined =>
+      names.find((name) => set.has(name));
+    const anyReset = ['reset', 'gateway-error', '5xx'] as const;
     this.#conditions = set;
     this.#statusCodes = new Set(set.has('retriable-status-codes') ? statusCodes : []);
     this.#grpcStatuses = new Set(
@@ -38,9 +46,12 @@ export class RetryPredicate {
     this.#headers = set.has('retriable-headers')
       ? replyHeaders.map((match: HeaderMatch) => compileHeaderMatch(match))
       : [];
-    this.onReset = isAnyReset;
-    this.onConnectFailure = isAnyReset || set.has('connect-failure') || set.has('reset-before-request');
-    this.onRefused = isAnyReset || set.has('refused-stream');
+    this.resetCondition = firstOf(...anyReset);
+    this.connectCondition = firstOf('connect-failure', 'reset-before-request', ...anyReset);
+    this.refusedCondition = firstOf('refused-stream', ...anyReset);
+    this.onReset = this.resetCondition !== undefined;
+    this.onConnectFailure = this.connectCondition !== undefined;
+    this.onRefused = this.refusedCondition !== undefined;
   }
 
   /** Numbers of the gRPC statuses that are named. */
@@ -48,17 +59,32 @@ export class RetryPredicate {
     return this.#grpcStatuses;
   }
 
-  /** Whether the head of a reply matches. Envoy's order: rate limiting decides alone. */
-  matchesReply(reply: AttemptReply): boolean {
+  /** The condition that names a gRPC status. */
+  conditionOfGrpc(grpcStatus: number): RetryCondition | undefined {
+    for (const [name, status] of grpcConditions)
+      if (status === grpcStatus && this.#conditions.has(name)) return name;
+    return undefined;
+  }
+
+  /** The condition that the head of a reply matches. Envoy's order: rate limiting decides alone. */
+  conditionOf(reply: AttemptReply): RetryCondition | undefined {
     const { httpStatus: status, grpcStatus } = reply;
     // A call that is fine costs one comparison.
     if (status < 400 && grpcStatus === undefined && this.#headers.length === 0)
-      return this.#statusCodes.has(status);
+      return this.#statusCodes.has(status) ? 'retriable-status-codes' : undefined;
     const set = this.#conditions;
-    if (reply.header('x-envoy-ratelimited') !== undefined) return set.has('envoy-ratelimited');
-    if (matchesStatus(set, status) || this.#statusCodes.has(status)) return true;
-    if (this.#headers.some((test) => test(reply))) return true;
-    return grpcStatus !== undefined && this.#grpcStatuses.has(grpcStatus);
+    if (reply.header('x-envoy-ratelimited') !== undefined)
+      return set.has('envoy-ratelimited') ? 'envoy-ratelimited' : undefined;
+    const named = conditionOfStatus(set, status);
+    if (named !== undefined) return named;
+    if (this.#statusCodes.has(status)) return 'retriable-status-codes';
+    if (this.#headers.some((test) => test(reply))) return 'retriable-headers';
+    return grpcStatus === undefined ? undefined : this.conditionOfGrpc(grpcStatus);
+  }
+
+  /** Whether the head of a reply matches. */
+  matchesReply(reply: AttemptReply): boolean {
+    return this.conditionOf(reply) !== undefined;
   }
 
   /** Whether a status was named one by one: the only way a call that is not idempotent is sent again on a reply. */
@@ -67,10 +93,10 @@ export class RetryPredicate {
   }
 }
 
-function matchesStatus(set: ReadonlySet<RetryCondition>, status: number): boolean {
-  if (status >= 500 && status < 600 && set.has('5xx')) return true;
-  if (status >= 502 && status <= 504 && set.has('gateway-error')) return true;
-  return status === 409 && set.has('retriable-4xx');
+function conditionOfStatus(set: ReadonlySet<RetryCondition>, status: number): RetryCondition | undefined {
+  if (status >= 500 && status < 600 && set.has('5xx')) return '5xx';
+  if (status >= 502 && status <= 504 && set.has('gateway-error')) return 'gateway-error';
+  return status === 409 && set.has('retriable-4xx') ? 'retriable-4xx' : undefined;
 }
 
 const idempotentMethods: ReadonlySet<string> = new Set([

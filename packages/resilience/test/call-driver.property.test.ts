@@ -83,6 +83,7 @@ interface World {
 
 function begin({ cluster, calls, excused, faults, options, endsOnAbort }: World): void {
   const call = new FakeCall(cluster, {
+    isLogged: true,
     isIdempotent: options.isIdempotent,
     isReplayable: options.isReplayable,
     deadlineMs: options.hasDeadline ? cluster.runtime.now() + 100 : Number.POSITIVE_INFINITY,
@@ -94,6 +95,8 @@ function begin({ cluster, calls, excused, faults, options, endsOnAbort }: World)
   const cancel = call.driver.cancel.bind(call.driver);
   call.driver.cancel = (reason) => {
     isCancelled = true;
+    // As an adapter does.
+    call.attemptLog?.end(reason.code, 'cancelled');
     cancel(reason);
   };
   // Noted and not thrown: the driver would take it for an attempt that cannot be made.
@@ -164,6 +167,16 @@ async function settle({ calls, cluster }: World): Promise<void> {
   }
 }
 
+/** Every attempt is told of, every one but the last was followed, and a call that failed says why it was not. */
+function checkLog({ attempts, attemptLog, failures }: FakeCall): void {
+  const log = found(attemptLog);
+  expect(log.attempts.map((one) => one.endpoint)).toEqual(attempts.map((one) => one.endpoint.key));
+  for (const [i, { retried, notRetried }] of log.attempts.entries())
+    if (i < log.attempts.length - 1) expect([typeof retried, notRetried]).toEqual(['string', undefined]);
+    else expect(retried).toBeUndefined();
+  if (failures.length > 0) expect(log.notRetried).toBeDefined();
+}
+
 describe('CallDriver', () => {
   it('gives every count back, fails at most once, and sends nothing twice that must not be', async () => {
     await fc.assert(
@@ -178,6 +191,7 @@ describe('CallDriver', () => {
           for (const step of steps) await take(world, step);
           await settle(world);
           expect(world.faults).toEqual([]);
+          for (const call of world.calls) checkLog(call);
           expect(leftovers(cluster)).toEqual(nothingLeft);
           expect([cluster.state.pending, cluster.state.connections]).toEqual([0, 0]);
         },

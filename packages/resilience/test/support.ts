@@ -15,6 +15,7 @@ import {
 import { createManualRuntime, type ManualRuntime } from '@inmesh/core/testing';
 import {
   type Attempt,
+  AttemptLog,
   type BalancerFactory,
   CallDriver,
   ClusterState,
@@ -188,6 +189,7 @@ export interface CallOptions {
   readonly isReplayable?: boolean;
   readonly isIdempotent?: boolean;
   readonly isRetryOfCaller?: boolean;
+  readonly isLogged?: boolean;
   readonly retry?: Partial<RetryRules>;
   readonly route?: Partial<Omit<RouteRules, 'retry'>>;
 }
@@ -199,6 +201,7 @@ export class FakeCall implements DrivenCall {
   readonly isIdempotent: boolean;
   readonly isRetryOfCaller: boolean;
   readonly attempts: FakeAttempt[] = [];
+  readonly attemptLog: AttemptLog | undefined;
   readonly failures: MeshError[] = [];
   readonly driver: CallDriver;
   /** Runs when an attempt starts. */
@@ -215,6 +218,7 @@ export class FakeCall implements DrivenCall {
     this.isReplayable = options.isReplayable ?? true;
     this.isIdempotent = options.isIdempotent ?? true;
     this.isRetryOfCaller = options.isRetryOfCaller ?? false;
+    this.attemptLog = options.isLogged === true ? new AttemptLog(runtime) : undefined;
     const rules: RouteRules = {
       ...defaultRouteRules,
       ...options.route,
@@ -239,6 +243,7 @@ export class FakeCall implements DrivenCall {
   }
 
   onFailure(error: MeshError): void {
+    this.attemptLog?.end(error.code);
     this.failures.push(error);
   }
 
