@@ -134,7 +134,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
       .getRealSubchannel()
       .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
     this.#call = call;
-    this.#rpc.onAttemptStart();
+    this.#rpc.onAttemptStart(this);
     if (this.#rpc.countWith(this)) onMessage(call, this);
     // Time counts from when the request is whole. Only a caller that sends no stream is sure to have sent it by now.
     if (origin?.sendsStream === false) this.#onRequestSent();

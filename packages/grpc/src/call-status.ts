@@ -18,13 +18,19 @@ export function markStatus(status: StatusObject, code: MeshErrorCode): void {
   status.metadata.set(errorKey, code);
 }
 
+/** The code that a status was marked with; `undefined` for what a server answered. */
+export function errorCodeOf({
+  code,
+  metadata,
+}: Pick<StatusObject, 'code' | 'metadata'>): MeshErrorCode | undefined {
+  const mark = code === 0 ? undefined : metadata.get(errorKey)[0];
+  return typeof mark === 'string' && isMeshErrorCode(mark) ? mark : undefined;
+}
+
 /** The error of ours that a status was marked with; `undefined` for what a server answered. */
 export function errorOf(status: StatusObject): MeshError | undefined {
-  if (status.code === 0) return undefined;
-  const code = status.metadata.get(errorKey)[0];
-  return typeof code === 'string' && isMeshErrorCode(code)
-    ? new MeshError(code, status.details, { stackless: true })
-    : undefined;
+  const code = errorCodeOf(status);
+  return code === undefined ? undefined : new MeshError(code, status.details, { stackless: true });
 }
 
 /** Text of an error for `details`: grpc-js shows no other part of a status in its messages. */

@@ -14,6 +14,7 @@ import {
   statusFromGrpcNumber,
   unknownConnection,
 } from '@inmesh/core';
+import type { AttemptLog } from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
 import { detailsOf, statusOfAnswer, statusOfError } from './call-status.js';
 import { MetadataHeaders } from './metadata-headers.js';
@@ -32,6 +33,8 @@ export interface ClientCallParts {
   readonly origin: CallOrigin | undefined;
   /** When it began, on the monotonic clock, in milliseconds. */
   readonly startedMs: number;
+  /** Notes what comes of attempts, if somebody wants to know. */
+  readonly attemptLog: AttemptLog | undefined;
 }
 
 /** What an attempt sent and received. */
@@ -99,6 +102,11 @@ export class ClientCall implements PlanRun, MessageCounts {
 
   get responses(): number {
     return this.sent.responseMessages;
+  }
+
+  /** Notes what comes of attempts, if somebody wants to know. */
+  get attemptLog(): AttemptLog | undefined {
+    return this.#parts.attemptLog;
   }
 
   /** Whether a layer has to be asked before the call goes on. */
@@ -175,6 +183,8 @@ export class ClientCall implements PlanRun, MessageCounts {
       (status === 'cancelled'
         ? new MeshError('INMESH_ERR_CANCELLED', 'the caller ended the call', { stackless: true })
         : undefined);
+    const { attemptLog } = this.#parts;
+    attemptLog?.end(failure?.code);
     this.#call.finish(failure);
     // Where nothing came from the peer there is no status of HTTP either.
     const httpStatus = failure === undefined || !isLocalReply ? 200 : 0;
@@ -187,6 +197,7 @@ export class ClientCall implements PlanRun, MessageCounts {
       responseBytes: this.sent.responseBytes,
       endpoint: this.sent.endpoint?.key,
       attempts: this.attempts,
+      attemptNotes: attemptLog,
     };
     this.#parts.plan.end(this, this.#call, end);
     this.#parts.origin?.trace?.end(this.#call, end);

@@ -53,6 +53,8 @@ export interface ClientState {
   readonly introductions?: Introductions | undefined;
   /** Sees RPCs, if somebody traces. */
   readonly tracing?: Tracing;
+  /** Whether somebody wants to know what comes of each attempt. */
+  readonly keepsAttempts?: () => boolean;
   /** Time. */
   readonly runtime: Runtime;
   /** Endpoints by number. */

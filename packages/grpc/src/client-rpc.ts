@@ -9,6 +9,7 @@ import {
   type Timer,
 } from '@inmesh/core';
 import {
+  type AttemptLog,
   type ClusterState,
   type EndpointState,
   type Forward,
@@ -22,6 +23,7 @@ import { editMetadata } from './edit-metadata.js';
 import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
 import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
 import { pushbackHeader, RetryGate } from './retry-gate.js';
+import { logStatus, logVerdict, logWithoutGate, type RetryTerms } from './retry-reasons.js';
 
 /** An attempt, as far as its RPC deals with it. */
 export interface RpcAttempt {
@@ -36,17 +38,11 @@ export interface RpcAttempt {
 }
 
 /** What a {@link ClientRpc} is made of. */
-export interface ClientRpcParts {
+export interface ClientRpcParts extends RetryTerms {
   /** Where it goes: chosen once, for all attempts. Has let it in. */
   readonly cluster: ClusterState;
-  /** What holds, and what changes on the way. */
-  readonly forward: Forward;
-  /** Where it comes from. */
-  readonly origin: CallOrigin | undefined;
   /** Attempts that grpc-js makes at most. */
   readonly maxAttempts: number;
-  /** Whether it may reach a handler twice; if not, only what provably reached none is sent again. */
-  readonly mayRunTwice: boolean;
   /** Whether it waits for a connection, however long. */
   readonly waitsForReady: boolean;
   /** The layers' view of it, where there are layers. */
@@ -166,7 +162,9 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   onPick(metadata: Metadata): boolean {
     this.#attempt?.abandon();
     const isFirst = this.#attempt === undefined && this.tried === undefined;
-    return isFirst || this.#needGate()?.onPick(metadata) !== false;
+    if (isFirst || this.#needGate()?.onPick(metadata) !== false) return true;
+    this.#log?.final(this.cluster.retryRefusal);
+    return false;
   }
 
   /** It waits for a connection. @returns why it may not */
@@ -190,8 +188,10 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   /** An attempt is on the wire; the request may not be whole yet. */
-  onAttemptStart(): void {
+  onAttemptStart({ endpoint }: RpcAttempt): void {
     this.#gate?.onStart();
+    this.#log?.start(endpoint, this.cluster);
+    this.#log?.sent();
     if (this.#isStreamed) this.#disarm();
   }
 
@@ -230,14 +230,22 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   onAttemptEnd(attempt: RpcAttempt, status: AttemptStatus, judgement: Judgement): void {
     this.#lastTrailers = status.metadata;
     this.#isFine = judgement.result === 'ok';
+    // What we cut ourselves is told at the end, with the reason.
+    const log = this.#cut === undefined ? this.#log : undefined;
+    if (log !== undefined) logStatus(log, status, judgement, this.#hasHead);
     if (status.code === 0 || this.#hasHead) return;
     if (this.tried === undefined) this.tried = [attempt.endpoint];
     else this.tried.push(attempt.endpoint);
     // What grpc-js will not send again, whatever we say, costs nothing.
     const gate = this.#isCommitted ? undefined : this.#needGate();
-    if (gate === undefined)
-      this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
-    else this.#ask(gate, status, judgement.isRetryable && this.#isKept(attempt));
+    if (gate !== undefined) {
+      const isKept = this.#isKept(attempt);
+      const verdict = this.#ask(gate, status, judgement.isRetryable && isKept);
+      if (log !== undefined) logVerdict(log, this.#parts, status, judgement, isKept, verdict);
+      return;
+    }
+    this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
+    if (log !== undefined) logWithoutGate(log, this.#parts, status, judgement, this.#isCommitted);
   }
 
   /** Ends it, wherever it is. */
@@ -263,6 +271,10 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     );
   }
 
+  get #log(): AttemptLog | undefined {
+    return this.#parts.call?.attemptLog;
+  }
+
   /** `undefined` where grpc-js makes one attempt: then it decides everything itself. */
   #needGate(): RetryGate | undefined {
     const { cluster, forward, maxAttempts } = this.#parts;
@@ -280,10 +292,10 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     return !this.#isStreamed || requestBytes <= this.forward.policy.rules.retry.maxBodyBytes;
   }
 
-  #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): void {
+  #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): ReturnType<RetryGate['onFailure']> {
     const { mayRunTwice, runtime } = this.#parts;
     const wasRefused = isRefused(status);
-    gate.onFailure({
+    return gate.onFailure({
       metadata: status.metadata,
       isRefused: wasRefused,
       isRetryable: isRetryable && (mayRunTwice || wasRefused) && this.#cut === undefined,

@@ -1,6 +1,12 @@
 import { type experimental, type Metadata, status as Status, type StatusObject } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
-import { type Forwarded, grpcAttemptHeader, isRetryOfCaller, type RoutedRequest } from '@inmesh/resilience';
+import {
+  type Forwarded,
+  grpcAttemptHeader,
+  isRetryOfCaller,
+  openAttemptLog,
+  type RoutedRequest,
+} from '@inmesh/resilience';
 import { originOf } from './call-origin.js';
 import { statusOfAnswer, statusOfError, toMeshError } from './call-status.js';
 import { ClientCall } from './client-call.js';
@@ -120,7 +126,7 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
   }
 
   #forward(path: string, metadata: Metadata, { cluster, forward }: Forwarded): CallConfig {
-    const { stack, runtime, live, tracing } = this.#state;
+    const { stack, runtime, live, tracing, keepsAttempts } = this.#state;
     editMetadata(metadata, forward.request);
     const origin = originOf(metadata);
     if (origin?.parent !== undefined)
@@ -136,7 +142,15 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
     const call =
       plan.layers.length === 0
         ? undefined
-        : new ClientCall({ plan, cluster: cluster.name, path, metadata, origin, startedMs: runtime.now() });
+        : new ClientCall({
+            plan,
+            cluster: cluster.name,
+            path,
+            metadata,
+            origin,
+            startedMs: runtime.now(),
+            attemptLog: openAttemptLog(keepsAttempts, runtime),
+          });
     // Nothing between here and the RPC's own count may throw.
     const refused = cluster.admit();
     if (refused !== undefined) {
@@ -148,6 +162,7 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
       forward,
       origin,
       maxAttempts: Math.min(methodConfig.retryPolicy?.maxAttempts ?? 1, this.#rules.maxAttempts),
+      isFinal: this.#rules.maxAttempts <= 1,
       mayRunTwice,
       waitsForReady: metadata.getOptions().waitForReady === true,
       call,

@@ -44,6 +44,8 @@ export interface GrpcClientOptions {
   readonly introductions?: Introductions | undefined;
   /** Sees RPCs and their attempts. @defaultValue nobody does */
   readonly tracing?: Tracing;
+  /** Whether somebody wants to know what comes of each attempt; asked once an RPC. @defaultValue nobody does */
+  readonly keepsAttempts?: () => boolean;
   /** Time. */
   readonly runtime: Runtime;
 }

@@ -1,7 +1,8 @@
 import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
-import { httpStatusOf, statusFromGrpcNumber } from '@inmesh/core';
+import { httpStatusOf, type RetryReason, statusFromGrpcNumber } from '@inmesh/core';
 import { type AttemptResult, type ClusterState, classify, type RoutePolicy } from '@inmesh/resilience';
+import { errorCodeOf } from './call-status.js';
 
 /** The status of one attempt, as grpc-js tells it. */
 export interface AttemptStatus {
@@ -79,9 +80,17 @@ export interface Judgement {
   readonly isPenalized: boolean;
   /** Whether the conditions of the route, or the user's classifier, want it sent again. */
   readonly isRetryable: boolean;
+  /** Whether the user's classifier said so. */
+  readonly isClassified: boolean;
 }
 
-const fine: Judgement = Object.freeze({ result: 'ok', isPenalized: false, isRetryable: false });
+const fine: Judgement = Object.freeze({
+  result: 'ok',
+  isPenalized: false,
+  isRetryable: false,
+  isClassified: false,
+});
+const approved: Judgement = Object.freeze({ ...fine, isClassified: true });
 
 /** Whether it is a status of gRPC that is not OK: grpc-js can be told to repeat no other. */
 function isFailure(code: number): boolean {
@@ -101,7 +110,13 @@ export function judge(
   cluster: Pick<ClusterState, 'onThrown'>,
 ): Judgement {
   const { rules, predicate } = policy;
-  if (isTimedOut) return { result: 'local-error', isPenalized: true, isRetryable: predicate.onReset };
+  if (isTimedOut)
+    return {
+      result: 'local-error',
+      isPenalized: true,
+      isRetryable: predicate.onReset,
+      isClassified: false,
+    };
   if (status.code === 0 && rules.classify === undefined) return fine;
   const { code, metadata } = status;
   const result = resultOf(status);
@@ -109,8 +124,13 @@ export function judge(
   const own = classify({ httpStatus: 200, grpcStatus: code, header }, policy, cluster);
   if (own !== undefined)
     return own === 'success'
-      ? fine
-      : { result: 'error', isPenalized: true, isRetryable: own === 'retryable' && isFailure(status.code) };
+      ? approved
+      : {
+          result: 'error',
+          isPenalized: true,
+          isRetryable: own === 'retryable' && isFailure(status.code),
+          isClassified: true,
+        };
   const isBroken = isReset(status);
   return {
     result,
@@ -120,5 +140,17 @@ export function judge(
       : isBroken
         ? predicate.onReset
         : predicate.grpcStatuses.has(status.code),
+    isClassified: false,
   };
+}
+
+/** Why a status that is to be sent again is. */
+export function reasonOf({ predicate }: RoutePolicy, status: AttemptStatus): RetryReason {
+  const isBroken = errorCodeOf(status) === 'INMESH_ERR_ATTEMPT_TIMEOUT' || isReset(status);
+  const condition = isRefused(status)
+    ? predicate.refusedCondition
+    : isBroken
+      ? predicate.resetCondition
+      : predicate.conditionOfGrpc(status.code);
+  return condition ?? 'classifier';
 }

@@ -1,4 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { NoRetryReason } from '@inmesh/core';
 import { type ClusterState, grpcAttemptHeader, parsePushback, type RoutePolicy } from '@inmesh/resilience';
 
 /** Trailer by which a server asks to wait, or to stop. gRPC A6. */
@@ -52,16 +53,22 @@ export class RetryGate {
     this.#maxAttempts = maxAttempts;
   }
 
-  /** An attempt failed before its head. */
-  onFailure(failure: Failure): void {
+  /**
+   * An attempt failed before its head.
+   *
+   * @returns Why it is not sent again; `undefined` if it is, `not-processed` if grpc-js does so of itself.
+   */
+  onFailure(failure: Failure): NoRetryReason | 'not-processed' | undefined {
     this.onStart();
     this.#release();
     if (failure.isRefused && !this.#hasRefused) {
       // Once, grpc-js sends it again whatever we say: nobody has seen it.
       this.#hasRefused = true;
-      return;
+      return 'not-processed';
     }
-    if (!this.#allows(failure)) this.forbid(failure.metadata);
+    const reason = this.#refusalOf(failure);
+    if (reason !== undefined) this.forbid(failure.metadata);
+    return reason;
   }
 
   /**
@@ -99,17 +106,18 @@ export class RetryGate {
     else metadata.set(pushbackHeader, this.#said);
   }
 
-  #allows({ metadata, isRetryable, nowMs, endMs }: Failure): boolean {
+  #refusalOf({ metadata, isRetryable, nowMs, endMs }: Failure): NoRetryReason | undefined {
     const { retry } = this.#policy.rules;
     const pushback = parsePushback(metadata.get(pushbackHeader)[0]?.toString());
     if (pushback === 'stop') {
       this.isExhausted = true;
-      return false;
+      return isRetryable ? 'forbidden-by-peer' : 'no-condition';
     }
-    if (!isRetryable || (pushback ?? 0) > retry.maxRetryAfterMs) return false;
+    if (!isRetryable) return 'no-condition';
+    if ((pushback ?? 0) > retry.maxRetryAfterMs) return 'retry-after';
     if (this.#attempts >= this.#maxAttempts) {
       this.isExhausted = true;
-      return false;
+      return 'attempts-used-up';
     }
     const { backoff } = retry;
     // grpc-js draws its waits itself, from numbers; it is told those of a function as if the peer had asked for them.
@@ -117,11 +125,11 @@ export class RetryGate {
       typeof backoff === 'function' ? this.#cluster.backoffMs(backoff, this.#attempts) : undefined;
     const waitMs = Math.max(ownMs ?? 0, pushback ?? 0);
     // An attempt that cannot end in time would only be load.
-    if (nowMs + waitMs + this.#cluster.typicalMs >= endMs) return false;
-    if (!this.#withdraw()) return false;
+    if (nowMs + waitMs + this.#cluster.typicalMs >= endMs) return 'deadline';
+    if (!this.#withdraw()) return this.#cluster.retryRefusal;
     this.#attempts++;
     if (ownMs !== undefined) this.#say(metadata, String(Math.min(Math.ceil(waitMs), longestTimerMs)));
-    return true;
+    return undefined;
   }
 
   #say(metadata: Metadata, pushback: string): void {

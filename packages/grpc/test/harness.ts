@@ -222,6 +222,7 @@ export interface ClientOptions {
   /** Routes of `echo`. */
   routes?: readonly Route[];
   channel?: GrpcChannelOptions;
+  keepsAttempts?: () => boolean;
   /** Told of clusters that could not be connected to. */
   onUnreachable?: (cluster: string) => void;
   grpc?: grpc.ClientOptions;
@@ -354,6 +355,7 @@ export class TestMesh {
       stack: new StackHolder(createStack(options.layers ?? [])),
       context: options.context ?? new CallContext(),
       runtime,
+      ...(options.keepsAttempts === undefined ? {} : { keepsAttempts: options.keepsAttempts }),
     });
     const client = new EchoClient('mesh:///echo', mesh.credentials(), {
       ...mesh.channelOptions(options.channel),

@@ -197,7 +197,12 @@ describe('judge', () => {
     [status(13, { details: 'Write error: EPIPE', metadata: ofPeer }), 'error', true, false],
     [status(99), 'error', true, false],
   ])('%o', (given, result, isPenalized, isRetryable) => {
-    expect(judge(policyOf(), given, false, silent)).toEqual({ result, isPenalized, isRetryable });
+    expect(judge(policyOf(), given, false, silent)).toEqual({
+      result,
+      isPenalized,
+      isRetryable,
+      isClassified: false,
+    });
   });
 
   it('takes our own timeout of an attempt for a fault of the endpoint', () => {
@@ -205,6 +210,7 @@ describe('judge', () => {
       result: 'local-error',
       isPenalized: true,
       isRetryable: true,
+      isClassified: false,
     });
     expect(judge(policyOf({ conditions: ['unavailable'] }), status(4), true, silent).isRetryable).toBe(false);
   });
@@ -225,8 +231,16 @@ describe('a classifier of the user', () => {
     const classify = () => {
       throw bug;
     };
-    expect(judged(classify, 14)).toEqual({ result: 'gateway-error', isPenalized: true, isRetryable: true });
-    expect(judged(classify, 0)).toEqual({ result: 'ok', isPenalized: false, isRetryable: false });
+    expect(judged(classify, 14)).toMatchObject({
+      result: 'gateway-error',
+      isRetryable: true,
+      isClassified: false,
+    });
+    expect(judged(classify, 0)).toMatchObject({
+      result: 'ok',
+      isRetryable: false,
+      isClassified: false,
+    });
     expect(thrown).toEqual([
       ['classifier', bug],
       ['classifier', bug],

@@ -20,6 +20,7 @@ import {
   unknownConnection,
 } from '@inmesh/core';
 import {
+  type AttemptLog,
   CallDriver,
   type ClusterState,
   type DrivenCall,
@@ -57,6 +58,8 @@ export interface ExchangeParts {
   readonly parent: Call | undefined;
   /** Its trace, if somebody traces. */
   readonly trace: CallTrace | undefined;
+  /** Notes what comes of attempts, if somebody wants to know. */
+  readonly attemptLog: AttemptLog | undefined;
   /** Absolute end, in milliseconds; `Infinity` if none. */
   readonly deadlineMs: number;
   /** Told once, when the call is over. */
@@ -129,6 +132,10 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   get isRetryOfCaller(): boolean {
     return isRetryOfCaller(this.#parts.parent);
+  }
+
+  get attemptLog(): AttemptLog | undefined {
+    return this.#parts.attemptLog;
   }
 
   /** Ends it because its client was destroyed. */
@@ -268,6 +275,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   #cancel(reason: MeshError, told: Error): void {
     if (this.hasEnded) return;
+    this.#parts.attemptLog?.end(reason.code, 'cancelled');
     this.#end(reason, false);
     this.#driver?.cancel(reason);
     this.#caller.onError?.(told);
@@ -281,12 +289,21 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
 
   #end(error: MeshError | undefined, isLocalReply: boolean): void {
     if (this.hasEnded) return;
-    const { plan, parent, trace } = this.#parts;
+    const { plan, parent, trace, attemptLog } = this.#parts;
     if (this.#driver?.isExhausted === true) markExhausted(parent);
     this.#call.finish(error);
+    attemptLog?.end(error?.code);
+    const end = this.#endOf(error, isLocalReply);
+    plan.end(this, this.#call, end);
+    trace?.end(this.#call, end);
+    this.#request.end();
+    this.#parts.onEnd(this);
+  }
+
+  #endOf(error: MeshError | undefined, isLocalReply: boolean): CallEnd {
     // Also of one that goes on without its caller.
     this.#attempt?.count();
-    const end: CallEnd = {
+    return {
       status: error?.status ?? statusFromHttp(this.#httpStatus),
       httpStatus: this.#httpStatus,
       error,
@@ -295,11 +312,8 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       responseBytes: this.#attempt?.responseBytes ?? 0,
       endpoint: this.#attempt?.endpoint.key,
       attempts: this.#attempt?.number ?? 0,
+      attemptNotes: this.#parts.attemptLog,
     };
-    plan.end(this, this.#call, end);
-    trace?.end(this.#call, end);
-    this.#request.end();
-    this.#parts.onEnd(this);
   }
 }
 

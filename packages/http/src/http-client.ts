@@ -17,6 +17,7 @@ import {
   type Clusters,
   editHeaders,
   type Forward,
+  openAttemptLog,
   outboundDeadlineMs,
   type Router,
 } from '@inmesh/resilience';
@@ -46,6 +47,8 @@ export interface HttpClientOptions {
   readonly connections?: number;
   /** Sees calls and their attempts. @defaultValue nobody does */
   readonly tracing?: Tracing;
+  /** Whether somebody wants to know what comes of each attempt; asked once a call. @defaultValue nobody does */
+  readonly keepsAttempts?: () => boolean;
   /** Introduces us to peers. @defaultValue nobody is introduced */
   readonly introductions?: Introductions | undefined;
   /** Told of each connection to a cluster that an agent opens: no layer sees what it carries. @defaultValue nobody */
@@ -177,7 +180,7 @@ class MeshDispatcher extends Dispatcher {
     host: string,
   ): ClientExchange {
     if (this.#isClosed) throw new MeshError('INMESH_ERR_CLOSED', 'the client is closed');
-    const { router, stack, context, runtime, tracing } = this.#options;
+    const { router, stack, context, runtime, tracing, keepsAttempts } = this.#options;
     const request = new OutboundRequest(given, new FlatHeaders(toFieldLines(given.headers)), host);
     const routed = router.route(name, request);
     const forward = routed.kind === 'forward' ? routed.forward : undefined;
@@ -197,6 +200,7 @@ class MeshDispatcher extends Dispatcher {
       plan: stack.plan({ side: 'client', cluster: target }),
       parent,
       trace,
+      attemptLog: openAttemptLog(keepsAttempts, runtime),
       deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
       onEnd: this.#onEnd,
       pools: this.#pools,

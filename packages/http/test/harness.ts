@@ -222,6 +222,7 @@ export class TestMesh {
       calls?: Partial<RouteRules>;
       routes?: Record<string, readonly Route[]>;
       connections?: number;
+      keepsAttempts?: () => boolean;
       dialer?: Pick<DialerOptions, 'connectTimeoutMs' | 'handshakeTimeoutMs'>;
     } = {},
   ): Promise<TestClient> {
@@ -254,6 +255,7 @@ export class TestMesh {
       router: new Router(() => snapshot, states, systemRuntime),
       clusters: states,
       connections: options.connections ?? 64,
+      ...(options.keepsAttempts === undefined ? {} : { keepsAttempts: options.keepsAttempts }),
       dialer,
       source,
       stack: new StackHolder(createStack(options.layers ?? [])),
