@@ -306,6 +306,7 @@ export class InProcessMesh implements Mesh {
       context: this.#context,
       tracing,
       introductions: this.#introductions,
+      keepsAttempts: () => this.#records.isOn,
       runtime,
     };
   }

@@ -1,6 +1,14 @@
-import { type Call, type CallEnd, grpcStatusNumber, type Origin, type Side } from '@inmesh/core';
+import {
+  type AttemptNote,
+  type Call,
+  type CallEnd,
+  grpcStatusNumber,
+  type NoRetryReason,
+  type Origin,
+  type Side,
+} from '@inmesh/core';
 import { outcomeOf } from './request-labels.js';
-import type { ResponseFlag } from './response-flags.js';
+import { codeFlag, type ResponseFlag } from './response-flags.js';
 
 /** What was decided about an inbound call. */
 export interface AccessDecision {
@@ -14,6 +22,14 @@ export interface AccessDecision {
   readonly origin: Origin | undefined;
   /** Why, in words. */
   readonly reason: string;
+}
+
+/** One attempt of a call, and what came of it. */
+export interface AttemptRecord extends AttemptNote {
+  /** When it began, in milliseconds of Unix time. */
+  readonly startedMs: number;
+  /** Short flag of Envoy. */
+  readonly flag: ResponseFlag;
 }
 
 /** A call that has ended, and what became of it. */
@@ -44,6 +60,13 @@ export interface CallRecord {
   readonly endpoint: string | undefined;
   /** Attempts that were made; on the client. */
   readonly attempts: number | undefined;
+  /**
+   * What came of each attempt, in order, and why it was tried again or not; those that never left are in it and do not
+   * count in {@link CallRecord.attempts}. `undefined` on the server, and where nobody listened when the call began.
+   */
+  readonly attemptLog: readonly AttemptRecord[] | undefined;
+  /** Why it failed instead of being tried again; `undefined` if it succeeded, and where there is no {@link CallRecord.attemptLog}. */
+  readonly notRetried: NoRetryReason | undefined;
   /** HTTP status; 0 where the caller left before there was one. Where none came, what a proxy would have answered. */
   readonly httpStatus: number;
   /** Number of the gRPC status. */
@@ -74,6 +97,13 @@ function short(text: string | undefined): string | undefined {
   return text === undefined || text.length <= maxText ? text : `${text.slice(0, maxText)}…`;
 }
 
+/** @param offsetMs - From the monotonic clock to Unix time. */
+function attemptRecord(note: AttemptNote, offsetMs: number): AttemptRecord {
+  const { error, startedMs } = note;
+  const flag = error === undefined ? '-' : codeFlag('client', error);
+  return { ...note, startedMs: startedMs + offsetMs, flag };
+}
+
 /** @param wallMs - Now, in milliseconds of Unix time. @param nowMs - Now, on the monotonic clock. */
 export function recordOf(
   call: Call,
@@ -101,6 +131,8 @@ export function recordOf(
     cluster: call.cluster,
     endpoint: end.endpoint,
     attempts: end.attempts,
+    attemptLog: end.attemptNotes?.attempts.map((note) => attemptRecord(note, wallMs - nowMs)),
+    notRetried: end.attemptNotes?.notRetried,
     httpStatus: code,
     grpcStatus: protocol === 'grpc' ? grpcStatusNumber(end.status) : undefined,
     flag,
@@ -160,6 +192,8 @@ export function accessFields(record: CallRecord): Readonly<Record<string, unknow
     peer_principal: record.peer,
     authz_policy: decision?.policy === '' ? undefined : decision?.policy,
     attempts: record.attempts,
+    retried: record.attemptLog?.flatMap(({ retried }) => retried ?? []).join() || undefined,
+    not_retried: record.notRetried,
     trace_id: record.traceId,
     error: record.error,
   };

@@ -38,7 +38,7 @@ export class CallRecords {
       before: ['authorize'],
       bind: () => ({
         end: (call, end) => {
-          if (!this.#isOn) return;
+          if (!this.isOn) return;
           const { runtime } = this.#options;
           this.#tell(recordOf(call, end, call.get(decisionKey), runtime.wallMs(), runtime.now()));
         },
@@ -54,10 +54,11 @@ export class CallRecords {
 
   /** Takes what was decided about a call. */
   readonly onDecision = (call: Call, decision: AccessDecision): void => {
-    if (this.#isOn || this.#keepsDecisions) call.set(decisionKey, decision);
+    if (this.isOn || this.#keepsDecisions) call.set(decisionKey, decision);
   };
 
-  get #isOn(): boolean {
+  /** Whether somebody wants records. */
+  get isOn(): boolean {
     return this.#listeners.size > 0 || this.#options.accessLog !== 'off';
   }
 

@@ -1,4 +1,4 @@
-export { type AccessDecision, accessFields, type CallRecord } from './call-record.js';
+export { type AccessDecision, type AttemptRecord, accessFields, type CallRecord } from './call-record.js';
 export { CallRecords, type CallRecordsOptions } from './call-records.js';
 export { ConnectionMetrics, type CountedConnection } from './connection-metrics.js';
 export { type EdgeCall, Edges, type EdgesOptions } from './edges.js';

@@ -28,8 +28,12 @@ const flags: Partial<Readonly<Record<MeshErrorCode, ResponseFlag>>> = {
  * @see {@link https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage | Envoy, RESPONSE_FLAGS}
  */
 export function responseFlag(side: Side, { error }: Pick<CallEnd, 'error'>): ResponseFlag {
-  if (error === undefined) return '-';
+  return error === undefined ? '-' : codeFlag(side, error.code);
+}
+
+/** The flag of what ended with an error. */
+export function codeFlag(side: Side, code: MeshErrorCode): ResponseFlag {
   // On the server our own time is over, not that of somebody upstream.
-  if (side === 'server' && error.code === 'INMESH_ERR_DEADLINE_EXCEEDED') return 'DT';
-  return flags[error.code] ?? '-';
+  if (side === 'server' && code === 'INMESH_ERR_DEADLINE_EXCEEDED') return 'DT';
+  return flags[code] ?? '-';
 }
