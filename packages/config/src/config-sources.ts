@@ -55,4 +55,6 @@ export interface ConfigSources {
   readonly file?: ConfigFile | undefined;
   /** Options that others check: named where an option does not exist. @defaultValue none */
   readonly otherOptions?: readonly string[] | undefined;
+  /** Whether the application logs by itself: then `logLevel` is the level of nobody. @defaultValue false */
+  readonly hasOwnLogger?: boolean | undefined;
 }

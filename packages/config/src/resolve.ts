@@ -270,7 +270,8 @@ class Resolver {
   /** What is asked for and then dropped for its level would be a log that somebody misses when it is needed. */
   #checkLogs(): void {
     const level = String(this.#values.get('logLevel'));
-    if (this.#values.get('accessLog') === 'off' || ['debug', 'info'].includes(level)) return;
+    if (this.sources.hasOwnLogger === true || ['debug', 'info'].includes(level)) return;
+    if (this.#values.get('accessLog') === 'off') return;
     this.#problem(`INMESH_ACCESS_LOG logs calls at level info, and INMESH_LOG_LEVEL is ${level}`);
   }
 

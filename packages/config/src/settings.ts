@@ -240,6 +240,6 @@ export const settings = Object.freeze([
     'LOG_LEVEL',
     choice('debug', 'info', 'warn', 'error', 'off'),
     'info',
-    'What is written to stderr, as JSON lines.',
+    'What is written to stderr, as JSON lines; a `logger` of the application has a level of its own.',
   ),
 ] as const satisfies readonly Setting[]) as readonly Setting[];

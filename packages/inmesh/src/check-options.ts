@@ -171,6 +171,7 @@ export function checkMeshOptions(options: MeshOptions, file?: ConfigFile): Resol
       cwd: typeof cwd === 'string' ? cwd : process.cwd(),
       file,
       otherOptions: Object.keys(codeOnly),
+      hasOwnLogger: given['logger'] !== undefined,
     });
     if (problems.length === 0) return config;
   } catch (error) {

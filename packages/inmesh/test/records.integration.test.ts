@@ -209,10 +209,25 @@ describe('records of calls', () => {
     expect(asked).toEqual([undefined]);
   });
 
+  it('go to a logger of the application, whatever the level of ours', async () => {
+    const { address } = await serve({ accessLog: 'all', logLevel: 'error' });
+    const web = await make('web', { upstreams: { orders: address } });
+    await (await web.fetch('http://orders/')).text();
+    await until(() => lines.length === 1);
+    expect(lines).toMatchObject([{ reporter: 'destination', response_code: 200 }]);
+  });
+
+  it('are refused where our own logger would drop them', async () => {
+    const made = meshes.make('orders', { accessLog: 'all', logLevel: 'error' });
+    await expect(made).rejects.toMatchObject({
+      code: 'INMESH_ERR_CONFIG_INVALID',
+      message: expect.stringContaining('INMESH_LOG_LEVEL is error'),
+    });
+  });
+
   it.each([
     [{ accessLog: 'some' as 'all' }, 'must be off, errors, all'],
     [{ accessLog: 2 }, 'between 0 and 1'],
-    [{ accessLog: 'all', logLevel: 'error' }, 'INMESH_LOG_LEVEL is error'],
     [{ env: { INMESH_EXPLAIN_ALLOW: '' } }, 'empty'],
   ] satisfies [MeshOptions, string][])('refuse %o', async (options, said) => {
     const error: unknown = await make('orders', options).catch((thrown: unknown) => thrown);
