@@ -1,8 +1,16 @@
 import type { MeshErrorCode, Reached } from './errors.js';
 import type { RetryCondition } from './traffic.js';
 
+/** Why an attempt was followed by another: the condition of the route that matched, or what needs none. */
+export type RetryReason = RetryCondition | 'classifier' | 'not-processed' | 'unsent';
+
+/** Keeps the names as a type. */
+function defineReasons<R extends string>(reasons: Readonly<Record<R, string>>): Readonly<Record<R, string>> {
+  return Object.freeze(reasons);
+}
+
 /** Why an attempt was followed by another, in words; the names are stable. */
-export const retryReasons = Object.freeze({
+export const retryReasons: Readonly<Record<RetryReason, string>> = defineReasons({
   '5xx': 'Condition of the route: the reply was a 5xx, or the attempt broke.',
   cancelled: 'Condition of the route: gRPC status CANCELLED.',
   classifier: "The application's classifier said `retryable`.",
@@ -23,13 +31,10 @@ export const retryReasons = Object.freeze({
   unavailable: 'Condition of the route: gRPC status UNAVAILABLE.',
   unsent:
     'Needs no condition, twice a call: it never left this process, and goes to another endpoint at once. Costs no attempt and nothing of the budget.',
-} as const satisfies Record<RetryCondition | 'classifier' | 'not-processed' | 'unsent', string>);
-
-/** Why an attempt was followed by another: the condition of the route that matched, or what needs none. */
-export type RetryReason = keyof typeof retryReasons;
+});
 
 /** Why a failed attempt was not followed by another, in words; the names are stable. */
-export const noRetryReasons = Object.freeze({
+export const noRetryReasons = defineReasons({
   'attempts-used-up': 'The route allows no more attempts.',
   'body-not-kept': 'The request body cannot be sent again: more was read of it than is kept.',
   'budget-empty': 'The retry budget of the cluster is spent: too few calls succeed.',
@@ -49,7 +54,7 @@ export const noRetryReasons = Object.freeze({
   'retry-concurrency': 'The cluster has as many retries under way as it may.',
   'retry-of-caller':
     'The call is made for a call that is a retry itself: only what reached no handler is sent again.',
-} as const);
+});
 
 /** Why a failed attempt was not followed by another: the first gate of a retry that it did not pass. */
 export type NoRetryReason = keyof typeof noRetryReasons;
