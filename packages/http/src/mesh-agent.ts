@@ -13,6 +13,7 @@ import {
   failurePenaltyMs,
   noEndpoint,
   type Router,
+  totalOf,
 } from '@inmesh/resilience';
 
 /** What a {@link MeshAgent} needs. */
@@ -79,6 +80,11 @@ function isHttps(options: Options): boolean {
 function isDefaultPort(options: Options): boolean {
   if (!isHttps(options) || Number(options.port) !== 80) return false;
   return options.href === undefined || !/^https:\/\/[^/?#]*:80(?:[/?#]|$)/i.test(options.href);
+}
+
+/** What the last of several dials came to, and how many there were: an agent has no record that would tell. */
+function afterDials(error: MeshError, dials: number): MeshError {
+  return totalOf(error, dials, error.reached);
 }
 
 /**
@@ -237,7 +243,8 @@ export class MeshAgent extends Agent {
     const endpoint =
       cluster.pick(startMs, isUntried) ?? (tried.length > 0 ? cluster.rescue(startMs, isUntried) : undefined);
     if (endpoint === undefined) {
-      queueMicrotask(() => fail(failure ?? noEndpoint(cluster.cluster)));
+      const refusal = afterDials(failure ?? noEndpoint(cluster.cluster), tried.length);
+      queueMicrotask(() => fail(refusal));
       return;
     }
     const { host, port } = endpoint.endpoint;
@@ -263,7 +270,11 @@ export class MeshAgent extends Agent {
         cluster.onUnreachable();
         const next = [...tried, endpoint];
         if (next.length < maxDials) this.#dial(cluster, next, done, error);
-        else fail(error ?? new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster.name}`));
+        else {
+          const cause =
+            error ?? new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster.name}`);
+          fail(afterDials(cause, next.length));
+        }
       },
     );
   }

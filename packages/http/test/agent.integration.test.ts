@@ -13,6 +13,7 @@ import {
   createServer as createTcpServer,
   type Socket,
 } from 'node:net';
+import type { MeshError } from '@inmesh/core';
 import { createTestCa, type TestCa } from '@inmesh/identity/testing';
 import { defaultClusterRules, defaultOutlierRules } from '@inmesh/resilience';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -260,6 +261,18 @@ describe('agent', () => {
     mesh.cleanup(() => clearInterval(poll));
     expect(['begun ended', 'INMESH_ERR_CLOSED']).toContain(await second);
     await closing;
+  });
+
+  it.each([1, 2, 3, 4])('says after how many endpoints it gave up, of %d that are gone', async (count) => {
+    const servers = Array.from({ length: count }, () => createTcpServer().listen(0, '127.0.0.1'));
+    await Promise.all(servers.map((one) => once(one, 'listening')));
+    const ports = servers.map((one) => (one.address() as AddressInfo).port);
+    await Promise.all(servers.map((one) => once(one.close(), 'close')));
+    const client = await mesh.client({ orders: ports }, { rules: { outlier: undefined } });
+    const request = httpGet('http://orders/', { agent: client.agent() });
+    const [error] = (await once(request, 'error')) as [MeshError];
+    expect(error).toMatchObject({ code: 'INMESH_ERR_CONNECT_FAILED', reached: 'no', retry: 'elsewhere' });
+    expect(error.details['attempts']).toBe(count === 1 ? undefined : Math.min(3, count));
   });
 
   it('takes an endpoint out for failures in a row only, and lets it back in when it can be reached', async () => {

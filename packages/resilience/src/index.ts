@@ -16,7 +16,7 @@ export type { ClusterParts, ClusterStats } from './cluster-parts.js';
 export { ClusterState } from './cluster-state.js';
 export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
-export { noEndpoint } from './driver-errors.js';
+export { noEndpoint, totalOf } from './driver-errors.js';
 export type { EjectionCause } from './ejection.js';
 export {
   type AttemptResult,
