@@ -113,6 +113,7 @@ describe('with a tracer', () => {
       'http.request.method': 'GET',
       'http.response.status_code': 200,
       'url.full': 'http://last/item/1',
+      'server.port': 80,
       'network.peer.address': '127.0.0.1',
       'network.protocol.version': '1.1',
     });

@@ -7,7 +7,7 @@ import {
   statusFromGrpcNumber,
   type Tracing,
 } from '@inmesh/core';
-import type { Context, Span, TextMapSetter } from '@opentelemetry/api';
+import type { Attributes, Context, Span, TextMapSetter } from '@opentelemetry/api';
 import { endClientSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
 import { carryHeaders } from './carried-headers.js';
 import { harmless, hasTracer, otel, tracer, untraced } from './otel.js';
@@ -18,6 +18,12 @@ const clientKind = 2;
 
 function nameOf({ protocol, facts }: Call): string {
   return protocol === 'grpc' ? rpcMethodOf(facts) : methodOf(facts);
+}
+
+/** What an application asked for; a cluster has no port of its own, its URL has the one of its scheme. */
+function urlAttributes({ authority, path }: Call['facts']): Attributes {
+  const [, port = '80'] = /:(\d+)$/.exec(authority) ?? [];
+  return { 'url.full': `http://${authority}${path}`, 'server.port': Number(port) };
 }
 
 class Attempt implements AttemptTrace {
@@ -41,7 +47,7 @@ class Attempt implements AttemptTrace {
           'server.address': cluster,
           'network.peer.address': address.slice(0, colon),
           'network.peer.port': Number(address.slice(colon + 1)),
-          ...(protocol === 'grpc' ? {} : { 'url.full': `http://${facts.authority}${facts.path}` }),
+          ...(protocol === 'grpc' ? {} : urlAttributes(facts)),
           ...(number > 1 ? { 'http.request.resend_count': number - 1 } : {}),
         },
       },
