@@ -16,7 +16,8 @@ const sent: Readonly<Record<string, string>> = {
   'x-request-id': 'a5c1-17',
 };
 
-interface Span {
+/** A span as the SDK or a collector wrote it. */
+export interface Span {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentId?: string;
@@ -26,15 +27,18 @@ interface Span {
   readonly attributes: Readonly<Record<string, string | number>>;
 }
 
-/** Starts the three hops. @returns the first */
-async function startHops({ bench, fleet }: Context, spans: string | undefined): Promise<Service> {
+/** Starts the three hops, each with `sdk` in its environment. @returns the first */
+export async function startHops(
+  { bench, fleet }: Context,
+  sdk: Readonly<Record<string, string>> = {},
+): Promise<Service> {
   const start = (name: string, env: Readonly<Record<string, string>> = {}): Promise<Service> =>
     bench.service(
       name,
       {
         INMESH_DEV_CA_DIR: fleet.caDir,
         INMESH_RETRY_ON: '5xx',
-        ...(spans === undefined ? {} : { SPANS: spans }),
+        ...sdk,
         ...env,
       },
       bench.dir,
@@ -46,7 +50,7 @@ async function startHops({ bench, fleet }: Context, spans: string | undefined): 
 }
 
 /** Calls the first with curl. @returns the headers that came to the last */
-async function call({ web }: Context, { port }: Service): Promise<Readonly<Record<string, string>>> {
+export async function call({ web }: Context, { port }: Service): Promise<Readonly<Record<string, string>>> {
   const flags = Object.entries(sent).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
   const { status, body } = await curl(web, port, '/', ...flags);
   check(status === 200, `${status} ${body}`);
@@ -59,20 +63,15 @@ function readSpans(file: string): readonly Span[] {
   return lines.map((line) => JSON.parse(line) as Span);
 }
 
-async function checkTree(context: Context): Promise<string> {
-  const file = context.bench.path('spans.jsonl');
-  const first = await startHops(context, file);
-  const seen = await call(context, first);
-  let spans: readonly Span[] = [];
-  // 3 inbound calls and one more for the attempt that failed, 2 outbound calls, 3 attempts.
-  await until('every span is there', 10_000, () => {
-    spans = readSpans(file);
-    return spans.length >= 9;
-  });
+/** How many there are: 3 inbound calls and one more for the attempt that failed, 2 outbound calls, 3 attempts. */
+export const spanCount = 9;
+
+/** Checks that they are one tree below curl. @returns how many attempts there were at the last hop */
+export function checkTree(spans: readonly Span[], seen: Readonly<Record<string, string>>): number {
   const ids = new Set(spans.map(({ spanId }) => spanId));
   const roots = spans.filter(({ parentId }) => parentId === undefined || !ids.has(parentId));
   const [root] = roots;
-  check(spans.length === 9, `${spans.length} spans`);
+  check(spans.length === spanCount && ids.size === spanCount, `${spans.length} spans`);
   check(
     spans.every((span) => span.traceId === traceId),
     'they are not of one trace',
@@ -93,16 +92,28 @@ async function checkTree(context: Context): Promise<string> {
   }
   const good = attempts.find(({ attributes }) => attributes['http.response.status_code'] === 200);
   check(seen['traceparent'] === `00-${traceId}-${good?.spanId}-01`, 'the last hop is not below its attempt');
-  return `with an SDK one tree of ${spans.length} spans, ${attempts.length} attempts at the last hop`;
+  return attempts.length;
+}
+
+async function readTree(context: Context): Promise<string> {
+  const file = context.bench.path('spans.jsonl');
+  const seen = await call(context, await startHops(context, { SPANS: file }));
+  let spans: readonly Span[] = [];
+  await until('every span is there', 10_000, () => {
+    spans = readSpans(file);
+    return spans.length >= spanCount;
+  });
+  const attempts = checkTree(spans, seen);
+  return `with an SDK one tree of ${spans.length} spans, ${attempts} attempts at the last hop`;
 }
 
 export const traces: Line = {
   title:
     'a call over HTTP, gRPC and HTTP: with an SDK one tree with attempts, without one the headers of traces arrive unchanged',
   async run(context) {
-    const seen = await call(context, await startHops(context, undefined));
+    const seen = await call(context, await startHops(context));
     for (const [name, value] of Object.entries(sent))
       check(seen[name] === value, `${name} arrived as ${seen[name]}`);
-    return `${Object.keys(sent).length} headers unchanged; ${await checkTree(context)}`;
+    return `${Object.keys(sent).length} headers unchanged; ${await readTree(context)}`;
   },
 };

@@ -1,6 +1,7 @@
 import { judgeChaos, printChaos, runChaos } from './chaos.js';
 import type { Line } from './context.js';
 import { Bench, Skip, stopDemo } from './harness.js';
+import { collected } from './line-collector.js';
 import { interop } from './line-interop.js';
 import { bigBodies, streamedBodies } from './lines-bodies.js';
 import { boundedRetries } from './lines-budget.js';
@@ -77,6 +78,7 @@ const numbered: readonly (readonly [number, Line])[] = [
   [28, countsOfOthers],
   [29, traces],
   [30, scrapes],
+  [31, collected],
 ];
 
 const requiresInterop = process.env['REQUIRE_INTEROP'] === '1';

@@ -12,6 +12,14 @@ export function envoyBinary(): string {
   return binary;
 }
 
+/** The OpenTelemetry Collector. @throws Skip */
+export function collectorBinary(): string {
+  const binary = join(peersDir, 'otelcol-0.161.0', 'bin', 'otelcol');
+  if (!existsSync(binary))
+    throw new Skip('the OpenTelemetry Collector is not installed; run `npm run peers -- otelcol`');
+  return binary;
+}
+
 /** A script to run with grpcio's Python. @throws Skip */
 export function grpcPython(name: string): { readonly python: string; readonly script: string } {
   const home = join(peersDir, 'grpcio-1.85.1');

