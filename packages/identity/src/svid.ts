@@ -19,6 +19,24 @@ function readKey(keyPem: string): KeyObject {
   }
 }
 
+/** As OpenSSL reads it, which is stricter than we are about names, keys and extensions. */
+function readX509(der: Buffer): X509Certificate {
+  try {
+    return new X509Certificate(der);
+  } catch (error) {
+    throw invalid('OpenSSL cannot read a certificate', error);
+  }
+}
+
+/** Whether one certificate is signed by another; by one whose key cannot be used, none is. */
+function isIssuer(issuer: X509Certificate, subject: X509Certificate): boolean {
+  try {
+    return subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Makes an {@link X509Svid} of PEM texts and checks it against the leaf rules and its key.
  *
@@ -33,7 +51,7 @@ export function loadSvid(certPem: string, keyPem: string): X509Svid {
   const leaf = parseCertificate(leafDer);
   const id = checkLeaf(leaf);
   const key = readKey(keyPem);
-  if (!new X509Certificate(leafDer).checkPrivateKey(key))
+  if (!readX509(leafDer).checkPrivateKey(key))
     throw invalid(`the private key does not belong to the certificate of ${id.uri}`);
   const pem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
   return Object.freeze({
@@ -88,10 +106,8 @@ export function checkOwnSvid(
   const bundle = bundles.get(svid.id.trustDomain);
   if (bundle === undefined)
     throw invalid(`there is no trust bundle for ${svid.id.trustDomain}, the trust domain of ${svid.id.uri}`);
-  const roots = bundle.authorities.map((der) => new X509Certificate(der));
-  const [first, ...intermediates] = svid.chain.map((der) => new X509Certificate(der));
-  const isIssuer = (issuer: X509Certificate, subject: X509Certificate): boolean =>
-    subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+  const roots = bundle.authorities.map(readX509);
+  const [first, ...intermediates] = svid.chain.map(readX509);
   for (let current = first, steps = 0; current !== undefined && steps < maxChain; steps++) {
     const subject: X509Certificate = current;
     if (roots.some((root) => isIssuer(root, subject))) return;

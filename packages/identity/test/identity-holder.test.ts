@@ -117,6 +117,20 @@ describe('an identity of our own', () => {
     expect(source.current().generation).toBe(1);
   });
 
+  it('[row 14] is refused when OpenSSL cannot read an authority or one of its chain', () => {
+    const [begin = '', body = ''] = ca.bundlePem.split(/(?<=BEGIN CERTIFICATE-----\n)/);
+    const der = Buffer.from(body.replaceAll(/-----.*|\s/g, ''), 'base64');
+    // The SET around the common name becomes something else, of which our reader takes no notice.
+    der[der.indexOf(Buffer.from('0603550403', 'hex')) - 4] = 0;
+    const unread = `${begin}${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+    const source = start(runtime);
+    const both = new Map([['a.test', unread + ca.bundlePem]]);
+    expect(() => source.update({ ...svid, bundles: both })).toThrow(invalid);
+    const certPem = svid.certPem + unread;
+    expect(() => source.update({ ...svid, certPem, bundles: bundles(ca) })).toThrow(invalid);
+    expect(source.current().generation).toBe(1);
+  });
+
   it('[row 23] has a chain of at most 8, and a search for its root that ends', async () => {
     const intermediates = await Promise.all(
       Array.from({ length: 8 }, () =>
