@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { Endpoint } from '@inmesh/core';
+import { type Endpoint, plainIp } from '@inmesh/core';
 import { isHost, isPort } from './endpoint-spec.js';
 
 /** An address, as `dns.lookup` gives it. */
@@ -28,12 +28,15 @@ const unspecified: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+function isUsable(address: string): boolean {
+  return isIP(address) !== 0 && !unspecified.has(plainIp(address));
+}
+
 /** The addresses of an answer that can be used: each once, in an order that does not depend on the answer's. */
 export function usableAddresses(answer: readonly LookupAddress[]): readonly string[] {
   const addresses = new Set<string>();
   for (const { address } of answer)
-    if (typeof address === 'string' && isIP(address) !== 0 && !unspecified.has(address))
-      addresses.add(address);
+    if (typeof address === 'string' && isUsable(address)) addresses.add(address);
   return [...addresses].toSorted(order);
 }
 
@@ -46,7 +49,11 @@ export function usableRecords(answer: readonly SrvRecord[]): readonly SrvRecord[
   return answer
     .filter(
       ({ name, port, priority, weight }) =>
-        isHost(name) && isPort(port) && isSixteenBit(priority) && isSixteenBit(weight),
+        isHost(name) &&
+        (isIP(name) === 0 || isUsable(name)) &&
+        isPort(port) &&
+        isSixteenBit(priority) &&
+        isSixteenBit(weight),
     )
     .toSorted((a, b) => a.priority - b.priority || order(a.name, b.name) || a.port - b.port);
 }

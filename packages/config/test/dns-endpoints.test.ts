@@ -168,7 +168,7 @@ describe('endpoints by name', () => {
   it.each([
     ['a failure', new Error('SERVFAIL')],
     ['an empty answer', []],
-    ['an answer without usable addresses', ['0.0.0.0', '::', 'nonsense', '1.2.3', '']],
+    ['an answer without usable addresses', ['0.0.0.0', '::', '::ffff:0.0.0.0', 'nonsense', '1.2.3', '']],
   ])('keep the last good answer through %s, say so once, and recover', async (_, answer) => {
     dns.hosts.set('a', ['10.0.0.1']);
     const source = start(name('a'));
@@ -302,6 +302,17 @@ describe('endpoints by SRV records', () => {
     port,
     priority,
     weight,
+  });
+
+  it('lead to this very host by no target that is an address', async () => {
+    const targets = ['0.0.0.0', '::', '::ffff:0.0.0.0', '10.0.0.9'];
+    dns.srv.set(
+      '_http._tcp.orders',
+      targets.map((target) => record(target, 1, 1)),
+    );
+    const source = start(srv);
+    await settle();
+    expect(hostsOf(source)).toEqual(['10.0.0.9']);
   });
 
   it('get ranks, and shares of weights; where all are 0, each counts as 1', async () => {
