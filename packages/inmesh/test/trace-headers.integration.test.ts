@@ -37,8 +37,12 @@ describe('without a tracer', () => {
     expect(await send(headers)).toMatchObject(headers);
   });
 
-  it('what is no parent goes nowhere, nor does the state that belongs to it', async () => {
-    const seen = await send({ traceparent: '00-0-0-01', tracestate: 'a=1', 'x-request-id': '1' });
+  it.each([
+    ['00-0-0-01'],
+    [`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01-more`],
+    [`ff-${'a'.repeat(32)}-${'b'.repeat(16)}-01`],
+  ])('what is no parent goes nowhere, nor does the state that belongs to it: %s', async (traceparent) => {
+    const seen = await send({ traceparent, tracestate: 'a=1', 'x-request-id': '1' });
     expect([seen['traceparent'], seen['tracestate'], seen['x-request-id']]).toEqual([
       undefined,
       undefined,

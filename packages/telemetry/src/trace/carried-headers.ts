@@ -3,7 +3,8 @@ import { type Call, contextKey, type Headers } from '@inmesh/core';
 type Field = readonly [name: string, value: string];
 
 /** W3C Trace Context, level 1: version, trace, parent, flags. A later version may have more behind them. */
-const traceParent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|-)/;
+const traceParent =
+  /^(?!ff|00.{53}-)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|-)/;
 
 /** What says where a call belongs: W3C, and B3 in both of its forms. Whoever writes one of them means the trace. */
 const traceNames: readonly string[] = [
