@@ -32,7 +32,7 @@ interface FaultStorm {
  *
  * @param everyMs - Mean time between faults, in milliseconds.
  */
-export function faultStorm(seed: number, minutes: number, everyMs: number): FaultStorm {
+function faultStorm(seed: number, minutes: number, everyMs: number): FaultStorm {
   const runtime = new VirtualRuntime(seed);
   const random = (): number => runtime.random();
   let victim = -1;

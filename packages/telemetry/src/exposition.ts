@@ -79,7 +79,7 @@ function line(name: string, labels: string, value: number): string {
   return `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}`;
 }
 
-/** Lines of a family, those of one series at a time. */
+// Lines of a family, those of one series at a time.
 function* seriesLines(
   family: Family | CollectedFamily,
   format: ExpositionFormat,
@@ -114,7 +114,7 @@ function* familyLines(
   }
 }
 
-/** Pieces that each take microseconds. */
+// Pieces that each take microseconds.
 function* metricPieces(store: MetricStore, format: ExpositionFormat): Generator<string> {
   for (const family of store.read())
     for (const lines of familyLines(family, format)) yield `${lines.join('\n')}\n`;
