@@ -41,12 +41,13 @@ export class InterimReplies {
 
   /** @param socket - A request is about to be sent on it; its `read` is replaced. */
   constructor(socket: Readable) {
-    const read = socket.read.bind(socket);
+    const { read } = socket;
     socket.read = (size) => {
       for (;;) {
-        const chunk = read(size);
-        if (!Buffer.isBuffer(chunk)) return chunk;
-        const seen = this.#isAtHead ? this.#filter(chunk) : chunk;
+        const chunk = read.call(socket, size);
+        // Most reads after the first of a reply find nothing.
+        if (chunk === null || !this.#isAtHead || !Buffer.isBuffer(chunk)) return chunk;
+        const seen = this.#filter(chunk);
         if (seen !== undefined) return seen;
       }
     };
@@ -59,6 +60,11 @@ export class InterimReplies {
 
   /** @returns what the reader is to see of `chunk` and of what was held; nothing, if it has to wait for more */
   #filter(chunk: Buffer): Buffer | undefined {
+    // One byte tells of nearly all heads that they are no interim ones.
+    if (this.#held === undefined && chunk.length > statusAt && chunk[statusAt] !== digitOne) {
+      this.#isAtHead = false;
+      return chunk;
+    }
     let rest = this.#held === undefined ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = undefined;
     const passed: Buffer[] = [];
