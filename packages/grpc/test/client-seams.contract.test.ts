@@ -10,6 +10,7 @@ import {
   type AttemptListener,
   type AttemptSubchannel,
   addInterceptor,
+  entriesOf,
   metadataOf,
   onHalfClose,
   onStart,
@@ -148,6 +149,21 @@ async function listenRaw(onStream: (stream: ServerHttp2Stream) => void): Promise
   closers.push(() => server.close());
   port = (server.address() as AddressInfo).port;
 }
+
+describe('the metadata of grpc-js', () => {
+  it('is kept in a map of lists, which can be read without a copy', () => {
+    const metadata = new grpc.Metadata();
+    metadata.add('a', '1');
+    metadata.add('A', '2');
+    metadata.set('b-bin', Buffer.from('x'));
+    const expected = [
+      ['a', ['1', '2']],
+      ['b-bin', [Buffer.from('x')]],
+    ];
+    const entries = entriesOf(metadata);
+    expect([entries instanceof Map, [...entries]]).toEqual([true, expected]);
+  });
+});
 
 describe('selector, filter and picker of an RPC', () => {
   it('metadata of a class of our own comes to the selector as its own clone, also of calls that had to wait', async () => {
