@@ -65,7 +65,7 @@ export class ResponseExit implements Exit {
   }
 
   get isGone(): boolean {
-    return this.#response.destroyed || this.#response.socket?.destroyed === true;
+    return this.#response.destroyed || this.#socket.destroyed;
   }
 
   get isComplete(): boolean {

@@ -23,6 +23,7 @@ import { hasUnknownRouter } from './frameworks.js';
 import type { HttpListenerOptions } from './http-contract.js';
 import { keepEvents } from './kept-events.js';
 import { type AnyRequest, type AnyResponse, sendRawReply, sendReply } from './local-reply.js';
+import { watchQueued } from './queued-calls.js';
 import { RequestHeaders } from './request-headers.js';
 import { guardMarkers, watchHead } from './response-headers.js';
 import { ServerCall } from './server-call.js';
@@ -321,7 +322,10 @@ export class RequestGate {
       watchHead(response, (status: number, headers: Headers) => serverCall.onHead(status, headers));
     }
     if (response === undefined) request.socket.once('close', () => serverCall.onClose());
-    else keepEvents(response, context, call, serverCall);
+    else {
+      keepEvents(response, context, call, serverCall);
+      if (!('stream' in response)) watchQueued(request.socket, response, serverCall);
+    }
     serverCall.begin();
   }
 }

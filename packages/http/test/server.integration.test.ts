@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type Call, type CallEnd, createStack, type Layer, MeshError } from '@inmesh/core';
 import Router from '@koa/router';
@@ -447,6 +447,39 @@ describe('one port', () => {
     await service.live.whenIdle();
     expect(new Set(seen.map(([url]) => url))).toEqual(new Set(['/big', '/quick', '/left']));
     for (const [url, path] of seen) expect(path).toBe(url);
+  });
+
+  const ends: readonly [string, (client: Socket, first: ServerResponse) => void][] = [
+    ['whose client leaves', (client) => client.destroy()],
+    [
+      'behind a reply that closes the connection',
+      (_, first) => first.writeHead(200, { connection: 'close' }).end(),
+    ],
+  ];
+  it.each(ends)('ends the call of a pipelined request %s', async (_, leave) => {
+    const ended: string[] = [];
+    const layer: Layer = {
+      role: 'note',
+      scope: 'call',
+      why: 'test',
+      bind: () => ({ end: ({ facts }, { error }) => void ended.push(`${facts.path} ${error?.code ?? ''}`) }),
+    };
+    const given: ServerResponse[] = [];
+    const service = await mesh.serve(
+      (_request: IncomingMessage, response: ServerResponse) => {
+        given.push(response);
+        const [first, second] = given;
+        if (first === undefined || second === undefined) return;
+        second.end();
+        leave(client, first);
+      },
+      { layers: [layer] },
+    );
+    const client = await mesh.raw(service.port);
+    client.resume().write('GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(client, 'close');
+    await service.live.whenIdle();
+    expect(ended).toContain('/second INMESH_ERR_CANCELLED');
   });
 
   it('lets a layer see and change the head of a reply, however it is written', async () => {
