@@ -162,7 +162,8 @@ export function parseCertificate(der: Buffer): Certificate {
   whole.finish();
   const tbs = outer.enter(0x30);
   const algorithm = outer.next(0x30);
-  outer.next(0x03);
+  // Bits that are said to be unused could be anything: one certificate, many fingerprints.
+  if (outer.next(0x03).content[0] !== 0) throw broken('its signature is not of whole octets');
   outer.finish();
   if (readVersion(tbs) !== 2) throw broken('it is not X.509 v3');
   const serial = readInteger(tbs.next(0x02))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encode, sequence } from '../src/der.js';
+import { DerReader, encode, sequence } from '../src/der.js';
 import { checkLeaf, parseCertificate } from '../src/index.js';
 import { boolean, createForge, type Parts, uri } from './forge.js';
 
@@ -63,4 +63,16 @@ describe('strict DER of a certificate', () => {
 
   it('[row 4] refuses a leaf that is signed with SHA-1, on every line of Node', () =>
     expect(() => read({ hash: 'sha1' })).toThrow(/MD5 or SHA-1/));
+
+  it('[row 3] refuses a signature with bits that it says are unused, which OpenSSL takes for none', () => {
+    const der = forge.der({});
+    const outer = new DerReader(der).enter(0x30);
+    outer.next();
+    outer.next();
+    const { content } = outer.next(0x03);
+    content[0] = 1;
+    expect(() => parseCertificate(der)).toThrow(
+      expect.objectContaining({ code: 'INMESH_ERR_CERTIFICATE_INVALID' }),
+    );
+  });
 });
