@@ -225,6 +225,14 @@ const wire: readonly Mutant[] = [
     tests: ['http/test/server.integration.test.ts'],
   },
   {
+    name: 'a pipelined call outlives its connection',
+    package: 'http',
+    file: 'src/queued-calls.ts',
+    find: 'if (response.socket !== null) return;',
+    replace: 'if (response.socket !== undefined) return;',
+    tests: ['http/test/server.integration.test.ts'],
+  },
+  {
     name: 'drain closes idle connections at once',
     package: 'http',
     file: 'src/http-listener.ts',

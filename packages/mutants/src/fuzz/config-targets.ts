@@ -1,4 +1,5 @@
-import { parseAllow, resolveConfig } from '@inmesh/config';
+import { isDeepStrictEqual } from 'node:util';
+import { type Kind, parseAllow, resolveConfig, settings } from '@inmesh/config';
 import { readManifests } from '@inmesh/config/manifests';
 import { parsePolicies } from '@inmesh/config/policies';
 import { parseRetryOn, type RouteMatch } from '@inmesh/core';
@@ -79,6 +80,27 @@ const variable = fc.constantFrom(
   'INMESH_UPSTREAM_ORDERS_IDENTITY',
   'INMESH_DRAIN_DELAYS',
 );
+const words = [
+  ...durations,
+  'true',
+  'off',
+  'errors',
+  '0.01',
+  ',',
+  '=',
+  ':',
+  '[::1]',
+  '/',
+  '\0',
+  'a',
+  'A',
+  '-',
+  '.',
+];
+const kinds = new Map(settings.map(({ key, kind }) => [key as string, kind as Kind<unknown>]));
+const printed = settings.flatMap(({ kind, fallback }) =>
+  fallback === undefined ? [] : [(kind as Kind<unknown>).print(fallback)],
+);
 const text = fc.oneof(soup(...durations), soup(...endpoints), fc.string({ maxLength: 8 }));
 
 function checkSettings(lines: readonly (readonly [string, string])[]): void {
@@ -89,6 +111,22 @@ function checkSettings(lines: readonly (readonly [string, string])[]): void {
       typeof value !== 'number' || (Number.isFinite(value) && value >= 0),
       `${name} is a number in range`,
     );
+}
+
+/** What is read is written so that it is read again as the same, and is what may be given in code. */
+function checkValue([key, source]: readonly [string, string]): void {
+  const kind = kinds.get(key) as Kind<unknown>;
+  let found: unknown;
+  try {
+    found = kind.parse(source);
+  } catch (error) {
+    // Documented: an Error saying what is allowed; who reads the setting adds the place.
+    promise(error instanceof Error && !(error instanceof TypeError), 'it refuses with an Error');
+    return;
+  }
+  if (typeof found !== 'object')
+    promise(isDeepStrictEqual(kind.check(found), found), `a ${kind.name} is one in code, too`);
+  promise(isDeepStrictEqual(kind.parse(kind.print(found)), found), `a ${kind.name} round-trips`);
 }
 
 function checkRoute([match, path]: readonly [RouteMatch, string]): void {
@@ -135,6 +173,17 @@ export const configTargets: readonly Target[] = [
     checkSettings([['INMESH_UPSTREAM_ORDERS', source]]),
   ),
   target('settings', fc.array(fc.tuple(variable, text), { maxLength: 3 }), checkSettings),
+  target(
+    'values',
+    fc.tuple(
+      fc.constantFrom(...kinds.keys()),
+      fc.oneof(
+        soup(...words),
+        spoiled(words, ...printed, 'app=web,version=v2', '/livez,/readyz', '[::1]:9100'),
+      ),
+    ),
+    checkValue,
+  ),
   target('retry-on', soup('5xx', 'reset', ',', ' ', '503', '99', '1000', 'connect-failure'), (source) => {
     let found: ReturnType<typeof parseRetryOn>;
     try {

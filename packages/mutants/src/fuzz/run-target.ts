@@ -1,8 +1,11 @@
+import { createTimer, systemRuntime } from '@inmesh/core';
 import fc from 'fast-check';
 import type { Target } from './target.js';
 
-/** Longest that one input may take, in milliseconds, also while others use the machine. */
+/** Most time of the processor that reading one input may take, in milliseconds: others use the machine, too. */
 const longestMs = 2000;
+/** Longest wait for an input that is read over sockets, in milliseconds. */
+const longestWaitMs = 20_000;
 
 /** What a target came to. */
 export interface FuzzResult {
@@ -12,24 +15,53 @@ export interface FuzzResult {
   readonly failure: string | undefined;
 }
 
-function timed(one: Target): (input: unknown) => void {
+function tooLong(tookMs: number, most: number): Error {
+  return new Error(`took ${Math.round(tookMs)} ms, at most ${most} are allowed`);
+}
+
+/** Rejects if `work` does not end, or something that nobody awaits throws meanwhile. */
+async function watched(work: Promise<void>): Promise<void> {
+  let stop = (): void => {};
+  const broken = new Promise<never>((_resolve, reject) => {
+    const timer = createTimer(() => reject(tooLong(longestWaitMs, longestWaitMs)));
+    systemRuntime.arm(timer, longestWaitMs);
+    // Where nothing else keeps the process, it would end and the input would not be told.
+    systemRuntime.hold?.();
+    process.on('uncaughtException', reject);
+    stop = () => {
+      systemRuntime.disarm(timer);
+      systemRuntime.release?.();
+      process.removeListener('uncaughtException', reject);
+    };
+  });
+  try {
+    await Promise.race([work, broken]);
+  } finally {
+    stop();
+  }
+}
+
+function timed(one: Target): (input: unknown) => Promise<void> | void {
   return (input) => {
-    const startMs = performance.now();
-    one.check(input as never);
-    const tookMs = performance.now() - startMs;
-    if (tookMs > longestMs)
-      throw new Error(`took ${Math.round(tookMs)} ms, at most ${longestMs} are allowed`);
+    const before = process.cpuUsage();
+    const work = one.check(input as never);
+    if (work !== undefined) return watched(work);
+    const { user, system } = process.cpuUsage(before);
+    const tookMs = (user + system) / 1000;
+    if (tookMs > longestMs) throw tooLong(tookMs, longestMs);
+    return undefined;
   };
 }
 
 /** Throws inputs at `one` until its time is over or a promise is broken. */
-export function runTarget(one: Target, seconds: number, seed: number): FuzzResult {
+export async function runTarget(one: Target, seconds: number, seed: number): Promise<FuzzResult> {
   const check = timed(one);
   let inputs = 0;
-  const found = fc.check(
-    fc.property(one.inputs, (input) => {
+  await one.open?.();
+  const found = await fc.check(
+    fc.asyncProperty(one.inputs, async (input) => {
       inputs++;
-      check(input);
+      await check(input);
     }),
     {
       seed,
@@ -38,6 +70,9 @@ export function runTarget(one: Target, seconds: number, seed: number): FuzzResul
       markInterruptAsFailure: false,
     },
   );
+  systemRuntime.hold?.();
+  await one.close?.();
+  systemRuntime.release?.();
   if (found.counterexample === null) return { inputs, failure: undefined };
   const cause = found.errorInstance;
   return {

@@ -7,12 +7,20 @@ export interface Target {
   readonly name: string;
   /** Inputs. */
   readonly inputs: Arbitrary<unknown>;
-  /** Reads one input. Throws if the parser breaks its promise; a refusal of ours is none. */
-  readonly check: (input: never) => void;
+  /** Reads one input. Throws or rejects if the parser breaks its promise; a refusal of ours is none. */
+  readonly check: (input: never) => Promise<void> | void;
+  /** Starts what the checks need; no input's time. */
+  readonly open?: () => Promise<void>;
+  /** Ends it. */
+  readonly close?: () => Promise<void>;
 }
 
 /** A {@link Target} whose inputs fit its check. */
-export function target<T>(name: string, inputs: Arbitrary<T>, check: (input: T) => void): Target {
+export function target<T>(
+  name: string,
+  inputs: Arbitrary<T>,
+  check: (input: T) => Promise<void> | void,
+): Target {
   return { name, inputs, check };
 }
 
