@@ -24,7 +24,7 @@ function kindOf(bytes: Buffer): 'final' | 'interim' | 'unclear' {
 
 /** What of a socket is used. */
 interface Readable {
-  read(size?: number): unknown;
+  read: (this: Readable, size?: number) => unknown;
 }
 
 /**
