@@ -208,7 +208,6 @@ export class ConnectionPool {
     connection.isBusy = true;
     connection.isUnwanted = false;
     request.connection = connection;
-    connection.replies?.expect();
     const send = (): void => void connection.client.dispatch(request.prepare(), request.handler);
     if (request.trace === undefined) send();
     else request.trace.run(send);

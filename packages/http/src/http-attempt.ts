@@ -130,6 +130,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
       return;
     }
     this.#abort = abort;
+    // Not before undici has looked at the connection: what came while it was idle is nothing to wait behind.
+    this.connection?.replies?.expect();
     this.#owner.onSent(this.connection?.facts);
     this.#owner.driver.onAttemptSent(this);
   }

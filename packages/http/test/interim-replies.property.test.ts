@@ -31,6 +31,11 @@ const finals = [
   'SSH-2.0-OpenSSH_9.2\r\n',
   'HTTP/1x1 100 Odd\r\n\r\n',
   '\r\n',
+  // What undici refuses, or reads otherwise than we would.
+  'HTTP/1.1 1000 Odd\r\n\r\n',
+  ...['100 Continue\n\n', '100 Continue\r\n\n', '100 Continue\r\nx: y\n\n', '100 Continue\r\nx: \ry\r\n'].map(
+    (head) => `HTTP/1.1 ${head}HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nbody\r\n\r\n`,
+  ),
 ];
 
 describe('InterimReplies', () => {

@@ -17,6 +17,7 @@ import {
 import { createHttpListener, type HttpListener } from '@inmesh/http';
 import { createTlsFrontEnd, type IdentitySource, type TlsFrontEnd } from '@inmesh/identity';
 import { contentTypes, type ExpositionFormat, formatFor } from '@inmesh/telemetry';
+import { ConnectionLimit } from './connection-limit.js';
 import { type Readiness, readinessText } from './readiness.js';
 
 /** What {@link MetricsListener} serves, and whom. */
@@ -55,11 +56,15 @@ function policiesOf({ config, workload }: MetricsListenerParts): PolicySet {
   );
 }
 
+/** Connections at once: scrapers, and probes that come and go. */
+const maxConnections = 100;
+
 /** Metrics and probes, on a port of their own: in plaintext and with mTLS alike. */
 export class MetricsListener {
   readonly #parts: MetricsListenerParts;
   readonly #listener: HttpListener;
   readonly #tls: TlsFrontEnd | undefined;
+  readonly #limit: ConnectionLimit;
 
   /** @param parts - What it serves. */
   constructor(parts: MetricsListenerParts) {
@@ -75,10 +80,10 @@ export class MetricsListener {
       live: new LiveCalls(),
       context: new CallContext(),
       normalize: (target) => normalizeTarget(target, config.pathNormalization),
-      limits: { maxConnections: 100 },
       runtime,
       logger,
     });
+    this.#limit = new ConnectionLimit(this.#listener.server, maxConnections);
   }
 
   /**
@@ -119,6 +124,7 @@ export class MetricsListener {
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
     const { readiness } = this.#parts;
+    this.#limit.onRequest(request.socket, response);
     const [path] = (request.url ?? '').split('?');
     if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'only GET\n');
     else if (path === '/livez') answer(response, 200, 'ok\n');

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
@@ -43,6 +43,20 @@ describe('metrics and probes', () => {
     return reply.statusCode;
   };
   const metricsAddr = '127.0.0.1:0';
+
+  it.each([
+    ['say nothing', ''],
+    ['send half a head', 'GET /livez HTTP/1.1\r\nHost'],
+    ['idle after a reply', 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n'],
+  ])('answers probes whatever many connections do that %s', async (_what, bytes) => {
+    const mesh = await make('orders', { metricsAddr });
+    const port = mesh.metricsAddress()?.port ?? 0;
+    const sockets = Array.from({ length: 120 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    for (const socket of sockets) if (bytes !== '') socket.write(bytes);
+    expect(await ask(mesh, '/livez')).toMatchObject({ status: 200 });
+    for (const socket of sockets) socket.destroy();
+  });
 
   it('serves the text format, and OpenMetrics to those who accept it, figures of the process included', async () => {
     const mesh = await make('orders', { metricsAddr });

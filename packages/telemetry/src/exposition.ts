@@ -90,7 +90,8 @@ function* seriesLines(
     return;
   }
   const { name, labels } = family.options;
-  for (const series of family.series) {
+  // As they are now: those of one scrape must not change while it waits for its next slice.
+  for (const series of [...family.series]) {
     const text = labelsText(labels, series.values);
     if (series instanceof HistogramSeries) yield histogramLines(name, text, series, format);
     else if (series instanceof CounterSeries) yield [line(name, text, series.value)];

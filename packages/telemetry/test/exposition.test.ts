@@ -68,6 +68,24 @@ describe('exposition', () => {
     expect(turns).toBeGreaterThanOrEqual(1);
   });
 
+  it('tells each series once, whoever else scrapes and whatever comes back meanwhile', async () => {
+    let nowMs = 0;
+    const store = new MetricStore({ runtime: { now: () => nowMs } });
+    const family = store.counter({ name: 'a_total', help: 'A.', labels: ['k'] });
+    for (const k of ['0', '1', '2', '3']) family.of([k]).add(1);
+    store.read();
+    nowMs = 599_990;
+    let sliceMs = 0;
+    const slow = renderInSlices(store, 'prometheus', { now: () => (sliceMs += 10) });
+    await new Promise(setImmediate);
+    // Evicts them all, and one of them is back.
+    nowMs = 600_100;
+    store.read();
+    family.of(['0']).add(1);
+    const lines = (await slow).split('\n').filter((one) => one.startsWith('a_total{'));
+    expect(lines).toEqual(['0', '1', '2', '3'].map((k) => `a_total{k="${k}"} 1`));
+  });
+
   it.each([
     [undefined, 'prometheus'],
     ['text/plain;version=0.0.4;q=0.5,*/*;q=0.1', 'prometheus'],
