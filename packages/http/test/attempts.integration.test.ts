@@ -124,7 +124,7 @@ describe('what comes of the attempts of a call over HTTP', () => {
     [
       'reset',
       () => {},
-      { calls: calls({}, { ...quick, perTryTimeoutMs: 50 }) },
+      { calls: calls({}, { ...quick, perTryTimeoutMs: 2000 }) },
       { error: 'INMESH_ERR_ATTEMPT_TIMEOUT' },
     ],
     [

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TestMesh } from './harness.js';
 
@@ -63,7 +64,7 @@ describe('hostile HTTP/2 clients', () => {
   async function serve(): Promise<number> {
     const held = new Promise<void>((resolve) => (release = resolve));
     const { port } = await mesh.serve(
-      (request, response) => {
+      (request: IncomingMessage, response: ServerResponse) => {
         calls++;
         if (request.url !== '/') response.end('served');
         else void held.then(() => response.end('late'));

@@ -91,7 +91,8 @@ function* seriesLines(
   }
   const { name, labels } = family.options;
   // As they are now: those of one scrape must not change while it waits for its next slice.
-  for (const series of [...family.series]) {
+  const all = [...family.series];
+  for (const series of all) {
     const text = labelsText(labels, series.values);
     if (series instanceof HistogramSeries) yield histogramLines(name, text, series, format);
     else if (series instanceof CounterSeries) yield [line(name, text, series.value)];
