@@ -1,17 +1,7 @@
-import type {
-  Backoff,
-  BackoffRules,
-  Cluster,
-  ClusterLimits,
-  ClusterRules,
-  Endpoint,
-  MeshError,
-  NoRetryReason,
-} from '@inmesh/core';
-import { backoffMs } from './backoff.js';
+import type { Cluster, ClusterRules, Endpoint } from '@inmesh/core';
 import { type BalancerFactory, balancersByName } from './balancers.js';
-import type { ClusterParts, ClusterStats } from './cluster-parts.js';
-import { overflow } from './driver-errors.js';
+import { ClusterCounts } from './cluster-counts.js';
+import type { ClusterParts } from './cluster-parts.js';
 import {
   countEjection,
   countResult,
@@ -26,8 +16,7 @@ import { type AttemptResult, type EndpointState, mergeEndpoints, type Tried } fr
 import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
 import { type Accepts, nextBack, repick } from './repick.js';
-import { allowedRetries, RetryBudget } from './retry-budget.js';
-import { defaultBackoff, recoveryRamp } from './rules.js';
+import { recoveryRamp } from './rules.js';
 
 /** Between ejections that are ended early, in milliseconds: where nothing can be reached, that is no news for each call. */
 const rescueIntervalMs = 1000;
@@ -36,30 +25,11 @@ const rescueIntervalMs = 1000;
 const typicalWindow = 16;
 
 /**
- * The live state of one cluster: endpoints and what is known of them, the retry budget, counts against the limits.
- * It survives snapshots; calls pick on it as it is, whichever plan they hold.
+ * The live state of one cluster: endpoints and what is known of them, beside what it counts. It survives snapshots;
+ * calls pick on it as it is, whichever plan they hold.
  */
-export class ClusterState {
-  /** Name. */
-  readonly name: string;
-  /** Pays for retries. */
-  readonly budget: RetryBudget;
-  /** Counts. */
-  readonly stats: ClusterStats = { calls: 0, retries: 0, budgetRefusals: 0, overflows: 0, ejections: 0 };
-  /** Calls in flight, to their last byte. */
-  activeCalls = 0;
-  /** Attempts that wait for a connection. */
-  pending = 0;
-  /** Connections that are open or being opened. */
-  connections = 0;
-  /** Average time to the head of a good reply, in milliseconds: what another attempt would probably take. */
-  typicalMs = 0;
-  /** Retries between their scheduling and their end. */
-  activeRetries = 0;
-  /** Chance. */
-  readonly random: () => number;
+export class ClusterState extends ClusterCounts {
   readonly #parts: ClusterParts;
-  readonly #thrown = new Set<string>();
   readonly #listeners = new Set<() => void>();
   #cluster: Cluster;
   #states = new Map<string, EndpointState>();
@@ -72,18 +42,16 @@ export class ClusterState {
 
   /** @param cluster - As configured now. */
   constructor(cluster: Cluster, parts: ClusterParts) {
-    this.name = cluster.name;
+    super(cluster, parts);
     this.#cluster = cluster;
     this.#parts = parts;
-    this.random = () => parts.runtime.random();
-    this.budget = new RetryBudget(cluster.rules.retryBudget);
     this.#sweptAtMs = parts.runtime.now();
     this.#levels = this.#build(this.#sweptAtMs);
     this.#unsubscribe = this.#follow(cluster);
   }
 
   /** Rules in force. */
-  get rules(): ClusterRules {
+  override get rules(): ClusterRules {
     return this.#cluster.rules;
   }
 
@@ -192,38 +160,6 @@ export class ClusterState {
     return first;
   }
 
-  /**
-   * A call begins: counts it in, until somebody takes it off {@link activeCalls}.
-   *
-   * @returns Why it may not.
-   */
-  admit(): MeshError | undefined {
-    const { maxRequests } = this.rules.limits;
-    this.stats.calls++;
-    if (this.activeCalls >= maxRequests) {
-      return this.overflow('maxRequests', this.activeCalls);
-    }
-    this.activeCalls++;
-    return undefined;
-  }
-
-  /**
-   * An attempt begins to wait for a connection: counts it in, until somebody takes it off {@link pending}.
-   *
-   * @returns Why it may not.
-   */
-  queue(): MeshError | undefined {
-    if (this.pending >= this.rules.limits.maxPending) return this.overflow('maxPending', this.pending);
-    this.pending++;
-    return undefined;
-  }
-
-  /** Counts what goes beyond a limit, and says so. */
-  overflow(limit: keyof ClusterLimits, count: number): MeshError {
-    this.stats.overflows++;
-    return overflow(this.name, limit, count, this.rules.limits[limit]);
-  }
-
   /** An attempt begins. */
   onStart(endpoint: EndpointState): void {
     endpoint.active++;
@@ -263,13 +199,6 @@ export class ClusterState {
     endpoint.active--;
   }
 
-  /** Something of the user's threw instead of answering; calls go on without it. Logged once. */
-  onThrown(what: 'backoff' | 'balancer' | 'classifier', error: unknown): void {
-    if (this.#thrown.has(what)) return;
-    this.#thrown.add(what);
-    this.#parts.logger.error({ cluster: this.name, what, error }, 'a function of the application threw');
-  }
-
   /** A connection was opened: it can be reached again; whether it answers well is for its calls to say. */
   onConnected(endpoint: EndpointState): void {
     endpoint.localErrorsInRow = 0;
@@ -278,57 +207,6 @@ export class ClusterState {
   /** No connection to an endpoint could be opened. */
   onUnreachable(): void {
     this.#parts.onUnreachable?.(this.name);
-  }
-
-  /**
-   * Wait before a retry, in milliseconds; the default one where a function of the user's throws.
-   *
-   * @param retry - 1 for the first.
-   */
-  backoffMs(backoff: Backoff | BackoffRules, retry: number): number {
-    if (typeof backoff !== 'function') return backoffMs(backoff, retry, this.random);
-    try {
-      return backoffMs(backoff, retry, this.random);
-    } catch (error) {
-      this.onThrown('backoff', error);
-      return backoffMs(defaultBackoff, retry, this.random);
-    }
-  }
-
-  /** Whether a retry may be made; if so it must be given back with {@link releaseRetry}. */
-  tryRetry(): boolean {
-    if (this.#hasRetriesEnough() || !this.budget.tryWithdraw()) {
-      this.stats.budgetRefusals++;
-      return false;
-    }
-    this.activeRetries++;
-    this.stats.retries++;
-    return true;
-  }
-
-  /** Why {@link tryRetry} has just said no. */
-  get retryRefusal(): NoRetryReason {
-    return this.#hasRetriesEnough() ? 'retry-concurrency' : 'budget-empty';
-  }
-
-  /**
-   * A retry has ended.
-   *
-   * @param wasMade - `false` for one that its call did not wait for: it cost nobody anything.
-   */
-  releaseRetry(wasMade = true): void {
-    this.activeRetries--;
-    if (wasMade) return;
-    this.stats.retries--;
-    this.budget.giveBack();
-  }
-
-  #hasRetriesEnough(): boolean {
-    const { retryConcurrency } = this.rules;
-    return (
-      retryConcurrency !== undefined &&
-      this.activeRetries >= allowedRetries(retryConcurrency, this.activeCalls + this.pending)
-    );
   }
 
   #follow(cluster: Cluster): () => void {
