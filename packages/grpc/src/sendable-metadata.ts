@@ -1,25 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { MeshError } from '@inmesh/core';
+import { hopByHop, maxMetadataBytes, pairOverheadBytes } from './hop-by-hop.js';
 import { entriesOf } from './seams.js';
-
-/**
- * What belongs to a connection of HTTP/1.1, or counts a body that gRPC does not have. node:http2 refuses them, and
- * grpc-js gives up the connection of all calls for it. RFC 9113 §8.2.2.
- */
-const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/** Metadata of one call at most, in bytes: a server of node:http2 gives up the connection beyond 64 KiB. */
-const maxMetadataBytes = 61_440;
-/** Counted for each, beside its name and value. RFC 9113 §6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE. */
-const overheadBytes = 32;
 
 /**
  * Makes metadata fit for a connection that other calls share: applications hand on what they were sent.
@@ -31,7 +13,7 @@ export function makeSendable(metadata: Metadata): void {
   let isHopByHop = false;
   for (const [name, values] of entriesOf(metadata)) {
     if (hopByHop.has(name)) isHopByHop = true;
-    for (const value of values) bytes += name.length + value.length + overheadBytes;
+    for (const value of values) bytes += name.length + value.length + pairOverheadBytes;
   }
   if (bytes > maxMetadataBytes)
     throw new MeshError(

@@ -24,6 +24,7 @@ import { checkedHalt } from './local-reply.js';
 import type { MessageMeter } from './message-meter.js';
 import { ReplyHeaders } from './reply-headers.js';
 import { pushbackHeader } from './retry-gate.js';
+import { makeReplySendable, sendReply } from './sendable-reply.js';
 
 /** How long a stopped call may take to send its status before the stream is cut. */
 const stopMs = 250;
@@ -155,7 +156,7 @@ export class ServerCall implements PlanRun, LiveCall {
     };
     if (reply !== undefined)
       for (const [name, value] of sendableHeaders(reply)) head[name.toLowerCase()] ??= value;
-    this.#respond(this.#showHead(head), { endStream: true });
+    this.#sendHead(this.#showHead(head), { endStream: true });
     // What the caller still sends is of no use to anybody; that it goes on would keep the call for ever. RFC 9113 §8.1
     stream.resume();
     this.#cutLater(constants.NGHTTP2_NO_ERROR);
@@ -180,12 +181,14 @@ export class ServerCall implements PlanRun, LiveCall {
     this.#status = status.status;
     this.#cutLater(constants.NGHTTP2_CANCEL);
     stream.removeAllListeners('wantTrailers');
-    stream.once('wantTrailers', () =>
-      this.#sendTrailers({
+    stream.once('wantTrailers', () => {
+      const trailers = {
         'grpc-status': String(status.code),
         'grpc-message': encodeMessage(status.message),
-      }),
-    );
+      };
+      makeReplySendable(trailers);
+      this.#sendTrailers(trailers);
+    });
     stream.end();
     stream.resume();
   }
@@ -213,12 +216,43 @@ export class ServerCall implements PlanRun, LiveCall {
       if (this.#isStopped) return;
       const status = given['grpc-status'];
       if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
-      this.#respond(this.#showHead(given), options);
+      this.#sendHead(this.#showHead(given), options);
     }) as ServerHttp2Stream['respond'];
     stream.sendTrailers = (trailers) => {
       if (this.#isStopped) return;
       this.#status ??= statusFromGrpcNumber(Number(trailers['grpc-status'] ?? 2));
-      this.#sendTrailers(trailers);
+      const unsent = sendReply(trailers, stream, () => this.#sendTrailers(trailers));
+      if (unsent !== undefined) this.#sendTrailers(this.#replaced(unsent));
+    };
+  }
+
+  /** Sends a head; if it cannot be sent, a status ends the call in its place. */
+  #sendHead(head: OutgoingHttpHeaders, options: object | undefined): void {
+    const { introduction, stream } = this.#parts;
+    const unsent = sendReply(head, stream, () => this.#respond(head, options));
+    if (unsent === undefined) return;
+    const status: OutgoingHttpHeaders = {
+      ':status': 200,
+      'content-type': 'application/grpc',
+      ...this.#replaced(unsent),
+    };
+    for (const [name, value] of introduction) status[name] = value;
+    this.#respond(status, { endStream: true });
+    stream.resume();
+    this.#cutLater(constants.NGHTTP2_NO_ERROR);
+  }
+
+  /** What is sent in place of what could not be; whatever the handler sends from now on is ignored. */
+  #replaced(error: MeshError): OutgoingHttpHeaders {
+    const { call, logger } = this.#parts;
+    logger.error({ error, code: error.code, path: call.facts.path }, 'a reply could not be sent');
+    this.#isStopped = true;
+    this.#isLocalReply = true;
+    this.#error ??= error;
+    this.#status = error.status;
+    return {
+      'grpc-status': String(grpcStatusNumber(error.status)),
+      'grpc-message': encodeMessage(error.message),
     };
   }
 
