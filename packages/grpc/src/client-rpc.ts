@@ -25,17 +25,21 @@ import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
 import { pushbackHeader, RetryGate } from './retry-gate.js';
 import { logStatus, logVerdict, logWithoutGate, type RetryTerms } from './retry-reasons.js';
 
+/** What a message of gRPC has in front of it. */
+const prefixBytes = 5;
+
 /** An attempt, as far as its RPC deals with it. */
 export interface RpcAttempt {
   /** Where it goes. */
   readonly endpoint: EndpointState;
-  /** Bytes of messages that it was given, where they are counted. */
-  readonly requestBytes: number;
   /** It was picked; if it is not on the wire yet it will not be. */
   abandon(): void;
   /** Cuts it; its status still comes. */
   cut(code: number, details: string): void;
 }
+
+/** A message on its way from the caller to an attempt. */
+type OutboundMessage = Parameters<experimental.Filter['sendMessage']>[0];
 
 /** What a {@link ClientRpc} is made of. */
 export interface ClientRpcParts extends RetryTerms {
@@ -76,6 +80,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** When it must have a head, on the monotonic clock; `Infinity` if unbounded or not known yet. */
   headDueMs = Number.POSITIVE_INFINITY;
   readonly #parts: ClientRpcParts;
+  /** Bytes of messages that its caller streamed, not compressed; counted where they may be sent again. */
+  #writtenBytes = 0;
   /** Made when there is something to decide. */
   #gate: RetryGate | undefined;
   /** When its route ends it, on the monotonic clock. */
@@ -131,8 +137,13 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     return metadata;
   }
 
-  sendMessage<T>(message: T): T {
-    return message;
+  sendMessage(message: OutboundMessage): OutboundMessage {
+    if (!this.#isStreamed || this.#parts.maxAttempts <= 1) return message;
+    // An attempt may end before it was given all of it.
+    return message.then((written) => {
+      this.#writtenBytes += prefixBytes + written.message.length;
+      return written;
+    });
   }
 
   receiveMessage<T>(message: T): T {
@@ -200,11 +211,11 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (this.headDueMs === Number.POSITIVE_INFINITY) this.#armHead(nowMs);
   }
 
-  /** An attempt counts for it, where somebody asks for counts: a layer, or the bound on what is sent again. */
+  /** An attempt counts for it, where a layer asks for counts. */
   countWith(sent: Sent): boolean {
-    const { call, maxAttempts } = this.#parts;
+    const { call } = this.#parts;
     call?.onSent(sent);
-    return call !== undefined || (maxAttempts > 1 && this.#isStreamed);
+    return call !== undefined;
   }
 
   /** An attempt is about to be sent: its trace, if somebody traces. */
@@ -239,7 +250,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     // What grpc-js will not send again, whatever we say, costs nothing.
     const gate = this.#isCommitted ? undefined : this.#needGate();
     if (gate !== undefined) {
-      const isKept = this.#isKept(attempt);
+      const isKept = this.#isKept;
       const verdict = this.#ask(gate, status, judgement.isRetryable && isKept);
       if (log !== undefined) logVerdict(log, this.#parts, status, judgement, isKept, verdict);
       return;
@@ -288,8 +299,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   }
 
   /** Whether what its caller streamed is little enough to be sent again. A message is, whatever its size. */
-  #isKept({ requestBytes }: RpcAttempt): boolean {
-    return !this.#isStreamed || requestBytes <= this.forward.policy.rules.retry.maxBodyBytes;
+  get #isKept(): boolean {
+    return !this.#isStreamed || this.#writtenBytes <= this.forward.policy.rules.retry.maxBodyBytes;
   }
 
   #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): ReturnType<RetryGate['onFailure']> {

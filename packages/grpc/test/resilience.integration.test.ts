@@ -157,6 +157,40 @@ describe('retries of gRPC', () => {
     expect(await client.unary('longer than ten bytes')).toBe('attempt 1');
   });
 
+  it('does not send a stream again of which more was written than is kept, whatever its attempt was given', async () => {
+    let calls = 0;
+    let fail: () => void = () => {};
+    const { port } = await mesh.serve({
+      // It reads nothing: most of what is written never leaves.
+      Client: (_call: grpc.ServerReadableStream<string, string>, done: grpc.sendUnaryData<string>) => {
+        calls++;
+        fail = () => done({ code: grpc.status.UNAVAILABLE, details: `no ${calls}` });
+        if (calls > 1) fail();
+      },
+    });
+    const notes: unknown[] = [];
+    const { client } = await mesh.client([port], {
+      rules: retried({ maxBodyBytes: 300_000, maxAttempts: 3 }),
+      channel: { idempotent: [path('Client')] },
+      keepsAttempts: () => true,
+      layers: [
+        {
+          role: 'notes',
+          scope: 'call',
+          why: 'sees what comes of it',
+          bind: () => ({ end: (_call, { attemptNotes }) => void notes.push(attemptNotes?.notRetried) }),
+        },
+      ],
+    });
+    const { call, reply } = client.open();
+    for (let i = 0; i < 7; i++)
+      await new Promise<void>((resolve) => void call.write('a'.repeat(50_000), () => resolve()));
+    while (calls === 0) await new Promise(setImmediate);
+    fail();
+    expect(await fault(reply)).toMatchObject({ details: 'no 1' });
+    expect([calls, notes]).toEqual([1, ['body-not-kept']]);
+  });
+
   it('has grpc-js keep as much of a call as any rules want, and no less than it does by itself', async () => {
     const kept = async (maxBodyBytes: number): Promise<unknown> => {
       const { mesh: own } = await mesh.client([1], { rules: retried({ maxBodyBytes }) });
