@@ -8,10 +8,12 @@ import {
   type Timer,
 } from '@inmesh/core';
 import { type AttemptResult, type EndpointState, failurePenaltyMs } from '@inmesh/resilience';
-import { detailsOf, errorKey, markStatus } from './call-status.js';
+import type { AttemptPeer } from './attempt-peer.js';
+import { detailsOf, errorKey, markStatus, statusOfError } from './call-status.js';
 import type { Sent } from './client-call.js';
 import type { ClientRpc, RpcAttempt } from './client-rpc.js';
-import { type AttemptStatus, isRefused, judge } from './outcome.js';
+import { type AttemptStatus, isAnswer, isRefused, judge } from './outcome.js';
+import type { ConnectionUse } from './reconnect-pause.js';
 import {
   type AttemptListener,
   type AttemptSubchannel,
@@ -19,23 +21,11 @@ import {
   onMessage,
   type SubchannelCall,
 } from './seams.js';
+import { makeSendable } from './sendable-metadata.js';
+import { createUnsentCall } from './unsent-call.js';
 
 const deadlineExceeded = 4;
 const unimplemented = 12;
-
-/** Whom an attempt goes to. */
-export interface AttemptPeer {
-  /** What is known of the connection. */
-  readonly facts: ConnectionFacts | undefined;
-  /** Says in the metadata of a call who we are, unless the peer knows. @returns whether it did */
-  introduce(metadata: Metadata): boolean;
-  /** Takes who the peer is out of the metadata of its reply. */
-  hear(metadata: Metadata): void;
-  /** The head of a reply came. */
-  onAnswer(): void;
-  /** The time of an attempt ended before the peer said anything of it. */
-  onSilence(): void;
-}
 
 /**
  * One attempt of an RPC on one endpoint: what the picker hands out, the subchannel that grpc-js starts the attempt on,
@@ -61,6 +51,8 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   readonly #connection: experimental.SubchannelInterface;
   readonly #peer: AttemptPeer;
   #introduces = false;
+  /** Of the connection, from when it takes a stream of it. */
+  #use: ConnectionUse | undefined;
   #listener: AttemptListener | undefined;
   #call: SubchannelCall | undefined;
   #trace: AttemptTrace | undefined;
@@ -127,12 +119,17 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
   ): SubchannelCall {
     this.#listener = listener;
     const { forward, origin } = this.#rpc;
+    const authority = forward.authority ?? host;
+    const target = forward.target ?? path;
     this.#trace = this.#rpc.traceAttempt(this.endpoint.key);
     for (const [name, value] of this.#trace?.headers ?? []) metadata.set(name, value);
     this.#introduces = this.#peer.introduce(metadata);
+    const excess = makeSendable(metadata, authority, target);
+    if (excess !== undefined) return this.#refuse(excess, callNumber);
+    this.#use = this.#peer.onStart();
     const call = this.#connection
       .getRealSubchannel()
-      .createCall(metadata, forward.authority ?? host, forward.target ?? path, this, callNumber);
+      .createCall(metadata, authority, target, this, callNumber);
     this.#call = call;
     this.#rpc.onAttemptStart(this);
     if (this.#rpc.countWith(this)) onMessage(call, this);
@@ -187,10 +184,23 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     // Of a reply that is a status alone; a status of grpc-js itself is nobody's reply.
     if (status.metadata.get(peerMetadataHeader).length > 0) this.#hear(status.metadata);
     this.#trace?.end({ httpStatus: 200, grpcStatus: status.code, error: undefined });
+    if (this.#use !== undefined && !this.hasHead && isAnswer(status)) this.#peer.onAnswer(this.#use);
     if (this.#isOpen) this.#finish(status);
     // Nobody judged it, so it must not lead to another attempt.
     else this.#rpc.forbidRetry(status);
     this.#listener?.onReceiveStatus(status);
+  }
+
+  /** Ends it before it is sent, which says nothing of its endpoint. */
+  #refuse(error: MeshError, callNumber: number): SubchannelCall {
+    const status = this.#rpc.forbidRetry(statusOfError(error));
+    this.#trace?.end({ httpStatus: 0, grpcStatus: status.code, error });
+    this.#close();
+    const call = createUnsentCall(this.getAddress(), callNumber);
+    this.#call = call;
+    // As from a connection, grpc-js has its call by then.
+    process.nextTick(() => this.#listener?.onReceiveStatus(status));
+    return call;
   }
 
   /** gRPC, status codes: UNIMPLEMENTED, by the client, for a number of replies that is not one. */
@@ -226,7 +236,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     const nowMs = this.#runtime.now();
     this.#headMs = nowMs;
     this.#disarm();
-    this.#peer.onAnswer();
+    if (this.#use !== undefined) this.#peer.onAnswer(this.#use);
     this.#rpc.onHead();
     // A stream may last for hours: what its head says of the endpoint is said now. A unary reply ends at once.
     if (origin?.receivesStream === false || this.#sentMs === undefined) return;
@@ -245,7 +255,13 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     }
     // What a peer relays of errors of its own calls says nothing of this one.
     if (status.code !== 0) status.metadata.remove(errorKey);
-    const judgement = judge(rpc.forward.policy, status, this.#isTimedOut, rpc.cluster);
+    const judgement = judge(
+      rpc.forward.policy,
+      status,
+      this.#isTimedOut,
+      rpc.cluster,
+      this.#use?.isOver !== true,
+    );
     // Of a call that has its head a handler saw something, whatever the peer says.
     if (this.#isDoubled) markStatus(status, 'INMESH_ERR_BAD_REPLY');
     else if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
@@ -301,6 +317,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#disarm();
+    if (this.#use !== undefined) this.#peer.onEnd(this.#use);
     this.#rpc.cluster.onEnd(this.endpoint);
   }
 }

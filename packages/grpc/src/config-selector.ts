@@ -16,7 +16,6 @@ import { editMetadata } from './edit-metadata.js';
 import { MetadataHeaders } from './metadata-headers.js';
 import { methodConfigOf } from './method-config.js';
 import { rejectWith, toPickInformation } from './seams.js';
-import { makeSendable } from './sendable-metadata.js';
 
 type CallConfig = ReturnType<experimental.ConfigSelector['invoke']>;
 
@@ -97,7 +96,6 @@ export class MeshConfigSelector implements experimental.ConfigSelector {
     // Relayed by an application that passes on what it was sent: it would say that this is a retry.
     metadata.remove(grpcAttemptHeader);
     try {
-      makeSendable(metadata);
       return this.#route(path, metadata);
     } catch (error) {
       return refuse(statusOfError(toMeshError(error)));

@@ -10,8 +10,9 @@ import {
 } from '@inmesh/core';
 import type { CountingSocket } from '@inmesh/identity';
 import type { ClusterState, EndpointState } from '@inmesh/resilience';
+import type { AttemptPeer } from './attempt-peer.js';
 import { type ClientState, type EndpointEntry, nextId } from './client-registry.js';
-import { ReconnectPause } from './reconnect-pause.js';
+import { type ConnectionUse, ReconnectPause } from './reconnect-pause.js';
 
 type Subchannel = experimental.SubchannelInterface;
 
@@ -34,7 +35,7 @@ export interface EndpointSlotParts {
 }
 
 /** One endpoint of one channel: the connection in use, and its successor while that one is made. */
-export class EndpointSlot implements EndpointEntry {
+export class EndpointSlot implements EndpointEntry, AttemptPeer {
   readonly id = nextId();
   readonly cluster: string;
   readonly endpoint: Endpoint;
@@ -43,6 +44,10 @@ export class EndpointSlot implements EndpointEntry {
   readonly #timer = createTimer(() => this.#replace());
   readonly #pause = new ReconnectPause();
   readonly #reconnect = createTimer(() => this.#wake());
+  /** Of the connection that was made last. */
+  #use: ConnectionUse;
+  /** Whether it waits to hear what the one before was, while calls wait for it. */
+  #isOpen = false;
   readonly #listener: experimental.ConnectivityStateListener;
   readonly #stopWatching: () => void;
   #trustEpoch: number | undefined;
@@ -70,6 +75,7 @@ export class EndpointSlot implements EndpointEntry {
       if (now === State.IDLE) this.#onIdle(subchannel, before);
       this.#onState(now, message ?? '');
     };
+    this.#use = this.#pause.onReady(client.runtime.now());
     client.entries.set(this.id, this);
     this.#current = this.#start();
     this.#stopWatching = client.source.subscribe((state) => {
@@ -140,8 +146,17 @@ export class EndpointSlot implements EndpointEntry {
     this.#lastError = error;
   }
 
-  onAnswer(): void {
-    this.#pause.hasAnswered = true;
+  onStart(): ConnectionUse {
+    this.#use.open++;
+    return this.#use;
+  }
+
+  onAnswer(use: ConnectionUse): void {
+    if (this.#pause.onAnswer(use)) this.#decide();
+  }
+
+  onEnd(use: ConnectionUse): void {
+    if (this.#pause.onStreamEnd(use)) this.#decide();
   }
 
   /**
@@ -160,6 +175,7 @@ export class EndpointSlot implements EndpointEntry {
     const { client } = this.#parts;
     client.runtime.disarm(this.#timer);
     client.runtime.disarm(this.#reconnect);
+    this.#isOpen = false;
     this.#stopWatching();
     client.entries.delete(this.id);
     this.#drop(this.#current);
@@ -184,6 +200,7 @@ export class EndpointSlot implements EndpointEntry {
     const { runtime } = this.#parts.client;
     runtime.disarm(this.#timer);
     runtime.disarm(this.#reconnect);
+    this.#isOpen = false;
     this.#drop(this.#current);
     if (this.#next !== undefined) this.#drop(this.#next);
     this.#next = undefined;
@@ -199,30 +216,47 @@ export class EndpointSlot implements EndpointEntry {
 
   /** It ended, or may be made again. */
   #onIdle(subchannel: Subchannel, before: State): void {
-    const { client, cluster, endpoint } = this.#parts;
+    const { runtime } = this.#parts.client;
     const waitMs =
-      before === State.READY ? this.#pause.onEnd(client.runtime.now(), () => client.runtime.random()) : 0;
-    if (waitMs === 0) {
-      subchannel.startConnecting();
-      return;
-    }
-    // Calls are not kept waiting for it.
-    this.#failure = new MeshError(
-      'INMESH_ERR_CONNECTION_LOST',
-      `${cluster.name} at ${endpoint.key} ended ${this.#pause.short} connections in a row, each within a second and without an answer`,
-      { reached: 'no', retry: 'elsewhere', stackless: true },
-    );
+      before === State.READY ? this.#pause.onEnd(this.#use, runtime.now(), () => runtime.random()) : 0;
+    if (waitMs === 0) subchannel.startConnecting();
+    else this.#wait(waitMs);
+  }
+
+  #wait(waitMs: number): void {
+    const { client, cluster, endpoint } = this.#parts;
+    const { short } = this.#pause;
+    this.#isOpen = this.#pause.isOpen;
+    // Calls are not kept waiting for it where it is known to be in vain.
+    if (short >= 2)
+      this.#failure = new MeshError(
+        'INMESH_ERR_CONNECTION_LOST',
+        `${cluster.name} at ${endpoint.key} ended ${short} connections in a row, each within a second and without an answer`,
+        { reached: 'no', retry: 'elsewhere', stackless: true },
+      );
     client.runtime.arm(this.#reconnect, Math.ceil(waitMs));
+  }
+
+  /** What an earlier connection was is known. */
+  #decide(): void {
+    const { runtime } = this.#parts.client;
+    if (!this.#isOpen) return;
+    runtime.disarm(this.#reconnect);
+    const waitMs = this.#pause.waitMs(() => runtime.random());
+    if (waitMs === 0) this.#wake();
+    else this.#wait(waitMs);
+    this.#parts.onChange();
   }
 
   /** The wait is over. */
   #wake(): void {
+    this.#isOpen = false;
     for (const one of [this.#current, this.#next])
       if (one?.getConnectivityState() === State.IDLE) one.startConnecting();
   }
 
   #onState(now: State, message: string): void {
-    if (now === State.READY) this.#pause.onReady(this.#parts.client.runtime.now());
+    if (now === State.READY) this.#use = this.#pause.onReady(this.#parts.client.runtime.now());
     if (now === State.TRANSIENT_FAILURE) this.#onFailure(message);
     // Not compared with the argument: listeners are handed what is inside the object that was made.
     const next = this.#next;

@@ -30,6 +30,9 @@ export const resetStatuses: ReadonlySet<number> = new Set([1, 7, resourceExhaust
 /** What grpc-js says when a connection broke under a call, or a message could not be written. */
 const broken = /^(?:Connection dropped$|Write (?:error|failed))/;
 
+/** What grpc-js says of an answer of HTTP that is none of gRPC. */
+const foreign = /^Received HTTP status code /;
+
 /** Whether grpc-js made a status up, as far as that can be told: a peer's reply of trailers only names its type. */
 function isBare(metadata: Metadata): boolean {
   return Object.keys(metadata.getMap()).length === 0;
@@ -38,6 +41,11 @@ function isBare(metadata: Metadata): boolean {
 /** Whether the peer proved that no handler saw the call: REFUSED_STREAM, or beyond the last stream of a GOAWAY. */
 export function isRefused({ rstCode }: AttemptStatus): boolean {
   return rstCode === constants.NGHTTP2_REFUSED_STREAM;
+}
+
+/** Whether the peer answered, be it by a status alone; one that grpc-js made says nothing of the peer. */
+export function isAnswer({ details, metadata, rstCode }: AttemptStatus): boolean {
+  return rstCode === undefined && (!isBare(metadata) || foreign.test(details));
 }
 
 /** Whether the connection or the stream broke, rather than the peer said how the call ended. */
@@ -90,6 +98,8 @@ const fine: Judgement = Object.freeze({
   isRetryable: false,
   isClassified: false,
 });
+/** The peer found the call itself too much, its headers for instance: so would any, however often it is asked. */
+const tooMuch: Judgement = Object.freeze({ ...fine, result: 'unknown' });
 const approved: Judgement = Object.freeze({ ...fine, isClassified: true });
 
 /** Whether it is a status of gRPC that is not OK: grpc-js can be told to repeat no other. */
@@ -102,12 +112,14 @@ function isFailure(code: number): boolean {
  *
  * @param isTimedOut - Whether we cut it because it took too long for one attempt.
  * @param cluster - Told if the user's classifier throws.
+ * @param isConnected - Whether its connection is there: what ended with all streams of it was no fault of the call.
  */
 export function judge(
   policy: RoutePolicy,
   status: AttemptStatus,
   isTimedOut: boolean,
   cluster: Pick<ClusterState, 'onThrown'>,
+  isConnected = true,
 ): Judgement {
   const { rules, predicate } = policy;
   if (isTimedOut)
@@ -131,6 +143,7 @@ export function judge(
           isRetryable: own === 'retryable' && isFailure(status.code),
           isClassified: true,
         };
+  if (isConnected && status.rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM) return tooMuch;
   const isBroken = isReset(status);
   return {
     result,

@@ -1,4 +1,9 @@
-import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type {
+  Http2Server,
+  ServerOptions as Http2ServerOptions,
+  ServerHttp2Session,
+  ServerHttp2Stream,
+} from 'node:http2';
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
 import {
@@ -41,8 +46,16 @@ export interface StreamSource {
 /** Streams of one connection at once, unless the server was told: grpc-js has no bound. Same as Envoy's `max_concurrent_streams`. */
 const maxConcurrentStreams = 1024;
 
+/**
+ * Headers of one request, pseudo headers included, that our gRPC servers take and our clients send. node:http2 takes 128
+ * and resets the stream for more; their bytes are bounded in any case, to 64 KiB.
+ */
+export const maxHeaderListPairs = 1000;
+
 interface ServerInternals {
   readonly options?: ServerOptions;
+  /** Handed to node:http2. */
+  commonServerOptions?: Http2ServerOptions;
   _setupHandlers?: (http2Server: Http2Server, ...rest: unknown[]) => void;
   interceptors?: ServerInterceptor[];
 }
@@ -70,8 +83,13 @@ export function takeStreams(server: Server, onStream: StreamListener): StreamSou
     caught = http2Server;
     original.call(server, http2Server, ...rest);
   };
+  const { commonServerOptions } = internals;
+  // Without it node:http2 has its own bound.
+  if (commonServerOptions !== undefined)
+    internals.commonServerOptions = { ...commonServerOptions, maxHeaderListPairs };
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   internals._setupHandlers = original;
+  if (commonServerOptions !== undefined) internals.commonServerOptions = commonServerOptions;
   const http2Server = caught;
   const listeners = (http2Server?.listeners('stream') ?? []) as StreamListener[];
   if (http2Server === undefined || listeners.length === 0)

@@ -212,7 +212,19 @@ describe('gRPC against what production does', () => {
     expect(ledger).toEqual(['pay', 'pay']);
   });
 
-  it.each(resets)('repeats an idempotent call after %s, and counts what it repeats', async (_name, end) => {
+  it('sends a call once that a server finds too much (ENHANCE_YOUR_CALM)', async () => {
+    const { port, ledger } = await serveForeign(mesh, {}, (stream) => {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return false;
+    });
+    const { client, cluster } = await mesh.client([port], { rules: retried, ...safe });
+    expect((await fault(client.unary('get'))).code).toBe(8);
+    expect(ledger).toEqual(['get']);
+    expect(cluster()).toMatchObject({ activeRetries: 0, activeCalls: 0, ejected: 0 });
+  });
+
+  const broken = resets.filter(([name]) => name !== `RST_STREAM ${constants.NGHTTP2_ENHANCE_YOUR_CALM}`);
+  it.each(broken)('repeats an idempotent call after %s, and counts what it repeats', async (_name, end) => {
     const { port, ledger } = await serveForeign(mesh, {}, end);
     const { client, cluster } = await mesh.client([port], { rules: retried, ...safe });
     await fault(client.unary('get'));

@@ -192,6 +192,47 @@ describe('hostile gRPC servers', () => {
     for (let i = 0; i < 5; i++) expect(await both.client.unary('x')).toBe('echo x');
   });
 
+  it('that send GOAWAY with each status alone are asked anew at once, and refused no call', async () => {
+    const { port, seen } = await hostile((to, id) =>
+      to.write(
+        Buffer.concat([headers(id, { ...replyHead, 'grpc-status': '5' }, endStream), goawayOf(id, 0)]),
+      ),
+    );
+    const { client: stub } = await client(port, { runtime: createManualRuntime() });
+    for (let i = 0; i < 8; i++) expect((await fault(stub.unary('x'))).code).toBe(5);
+    expect([seen.calls, seen.connections]).toEqual([8, expect.toSatisfy((count: number) => count >= 8)]);
+  });
+
+  it('that send GOAWAY and answer later are asked anew, and refused no call', async () => {
+    const waiting: (() => void)[] = [];
+    const { port, seen } = await hostile((to, id) => {
+      to.write(goawayOf(id, 0));
+      waiting.push(() => void to.write(ok(id)));
+    });
+    const runtime = createManualRuntime();
+    const { client: stub } = await client(port, { runtime });
+    const calls: Promise<string>[] = [];
+    for (let i = 1; i <= 6; i++) {
+      calls.push(stub.unary('x'));
+      // A tenth of a second at most between two connections.
+      while (seen.calls < i) await runtime.advance(seen.connections < i ? 10 : 0);
+    }
+    for (const answer of waiting) answer();
+    expect(await Promise.all(calls)).toEqual(Array.from({ length: 6 }, () => 'ok'));
+    expect(seen.calls).toBe(6);
+  });
+
+  it('that send GOAWAY and then lose what they were sent are asked ever later', async () => {
+    const { port, seen } = await hostile((to, id) => {
+      to.write(goawayOf(id, 0));
+      to.destroySoon();
+    });
+    const { client: stub } = await mesh.client([port], { runtime: createManualRuntime() });
+    for (let i = 0; i < 5; i++)
+      expect(codeOf(await fault(stub.unary('x')))).toBe('INMESH_ERR_CONNECTION_LOST');
+    expect([seen.calls, seen.connections]).toEqual([2, 2]);
+  });
+
   it('that stop reading a connection lose it to a new one', async () => {
     const { port, seen } = await hostile((to, id, call) => {
       // Beyond 64 KiB of headers nghttp2 gives the connection up, and node:http2 tells nobody.

@@ -190,7 +190,7 @@ describe('judge', () => {
     [status(14, { details: 'Connection dropped' }), 'local-error', true, true],
     [status(13, { rstCode: 2 }), 'local-error', true, true],
     [status(14, { rstCode: 7 }), 'unknown', false, true],
-    [status(8, { rstCode: 11 }), 'local-error', true, true],
+    [status(8, { rstCode: 11 }), 'unknown', false, false],
     [status(7, { rstCode: 12 }), 'local-error', true, true],
     [status(14, { details: 'Connection dropped', metadata: ofPeer }), 'gateway-error', true, true],
     [status(13, { details: 'Connection dropped', metadata: ofPeer }), 'error', true, false],
@@ -202,6 +202,13 @@ describe('judge', () => {
       isPenalized,
       isRetryable,
       isClassified: false,
+    });
+  });
+
+  it('takes ENHANCE_YOUR_CALM that ended a connection for a fault of the endpoint', () => {
+    expect(judge(policyOf(), status(8, { rstCode: 11 }), false, silent, false)).toMatchObject({
+      result: 'local-error',
+      isRetryable: true,
     });
   });
 

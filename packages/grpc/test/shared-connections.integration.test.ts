@@ -65,7 +65,7 @@ describe('calls that share a connection', () => {
     expect(await once(other, 'data')).toEqual(['echo b']);
     other.cancel();
     await once(other, 'error');
-    expect(cluster()).toMatchObject({ activeCalls: 0, stats: { calls: 2, retries: 0 } });
+    expect(cluster()).toMatchObject({ activeCalls: 0, stats: { calls: 3, retries: 0 } });
   });
 });
 
