@@ -22,9 +22,9 @@ export function line(row: Row): string {
 const farRatio = 1.5;
 const farTime = 3;
 
-function isFar({ ratio, value, goal, ci90, isFloor }: Row, detectable: number): boolean {
+function isFar({ ratio, value, goal, gate, ci90, isFloor }: Row, detectable: number): boolean {
   if (goal === undefined) return false;
-  if (ratio === undefined) return value !== undefined && value > goal * farTime;
+  if (ratio === undefined) return value !== undefined && value > (gate ?? goal * farTime);
   const [low, high] = ci90 ?? [ratio, ratio];
   // What a run cannot tell apart from nothing, it cannot blame anybody for.
   const allowed = farRatio + detectable;

@@ -11,6 +11,8 @@ export interface Row {
   readonly ci90?: readonly [number, number];
   readonly load?: string;
   readonly goal?: number;
+  /** What of a time taken alone fails a build; a multiple of the goal if left out. */
+  readonly gate?: number;
   /** Whether the goal is a least value. */
   readonly isFloor?: boolean;
   /** Whether the value is counted, not timed: it is the same on every machine. */
