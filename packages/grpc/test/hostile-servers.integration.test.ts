@@ -244,7 +244,9 @@ describe('hostile gRPC servers', () => {
     const results: string[] = [];
     while (!results.includes('ok'))
       results.push(await stub.unary('x').catch((error: grpc.ServiceError) => String(codeOf(error))));
-    expect(new Set(results.slice(0, -1))).toEqual(new Set(['INMESH_ERR_HEAD_TIMEOUT']));
+    // Later lines of Node end such a connection themselves: then the call is sent again over a new one.
+    const expected = process.versions.node.startsWith('20.') ? ['INMESH_ERR_HEAD_TIMEOUT'] : [];
+    expect([...new Set(results.slice(0, -1))]).toEqual(expected);
     expect([seen.connections, results.length]).toEqual([2, expect.toSatisfy((count: number) => count <= 5)]);
     expect(await stub.unary('x')).toBe('ok');
     expect(cluster()).toMatchObject({ activeCalls: 0, connections: 1 });
