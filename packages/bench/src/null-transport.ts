@@ -138,7 +138,8 @@ export function clusterOf(count: number): Cluster {
   };
 }
 
-const request: RoutedRequest = {
+/** What every call asks for. */
+export const request: RoutedRequest = {
   method: 'GET',
   target: '/s1/v1',
   scheme: 'http',

@@ -19,10 +19,10 @@ import {
   type Workload,
 } from '@inmesh/core';
 import { okEnd } from '@inmesh/core/testing';
-import { Clusters, type RoutedRequest, Router } from '@inmesh/resilience';
+import { Clusters, Router } from '@inmesh/resilience';
 import { istioBounds, MetricStore, renderInSlices } from '@inmesh/telemetry';
 import { nanoseconds } from './batches.js';
-import { clusterOf } from './null-transport.js';
+import { clusterOf, request } from './null-transport.js';
 import { makePolicies } from './policies.js';
 
 const gc = (globalThis as { readonly gc?: () => void }).gc;
@@ -119,14 +119,6 @@ function clusterList(count: number): readonly Cluster[] {
   const one = clusterOf(1);
   return Array.from({ length: count }, (_, i) => ({ ...one, name: `service-${i}` }));
 }
-
-const request: RoutedRequest = {
-  method: 'GET',
-  target: '/s1/v1',
-  scheme: 'http',
-  authority: 'server',
-  header: () => undefined,
-};
 
 function lookUp(router: Router, host: string): void {
   const routed = router.route(router.nameOf(host) ?? '', request);

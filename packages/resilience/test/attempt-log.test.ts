@@ -1,7 +1,8 @@
 import { MeshError, type NoRetryReason, noRetryReasons, type RetryReason, retryReasons } from '@inmesh/core';
 import { describe, expect, it } from 'vitest';
 import {
-  type CallOptions,
+  type CallSetup,
+  createCall,
   createCluster,
   createState,
   endpoints,
@@ -10,19 +11,11 @@ import {
   type TestCluster,
 } from './support.js';
 
-interface Setup extends CallOptions {
-  readonly count?: number;
-  readonly rules?: Parameters<typeof createCluster>[1];
-}
-
-function create({ count = 3, rules, ...options }: Setup = {}): {
-  readonly cluster: TestCluster;
-  readonly call: FakeCall;
+function create({ rules, ...options }: CallSetup = {}): ReturnType<typeof createCall> & {
   readonly log: NonNullable<FakeCall['attemptLog']>;
 } {
-  const cluster = createState(createCluster(endpoints(count), { outlier: undefined, ...rules }));
-  const call = new FakeCall(cluster, { isLogged: true, ...options });
-  return { cluster, call, log: found(call.attemptLog) };
+  const made = createCall({ isLogged: true, rules: { outlier: undefined, ...rules }, ...options });
+  return { ...made, log: found(made.call.attemptLog) };
 }
 
 const unsent = { reached: 'no', retry: 'elsewhere' } as const;
@@ -93,7 +86,7 @@ const refuseConnection: Play = (call) => call.last.fail('INMESH_ERR_CONNECT_FAIL
 const nack = answer(503, { 'x-inmesh-nack': '1' });
 
 describe('why an attempt was followed by another', () => {
-  it.each<[RetryReason, Setup, Play, string]>([
+  it.each<[RetryReason, CallSetup, Play, string]>([
     ['5xx', { retry: { conditions: ['5xx'] } }, answer(500), 'maybe'],
     ['5xx', { retry: { conditions: ['5xx'] } }, breakOff, 'maybe'],
     ['gateway-error', { retry: { conditions: ['gateway-error'] } }, answer(502), 'maybe'],
@@ -169,7 +162,7 @@ describe('why a call was not retried', () => {
     await cluster.runtime.advance(10);
     answer(503)(call);
   };
-  it.each<[NoRetryReason, Setup, Play]>([
+  it.each<[NoRetryReason, CallSetup, Play]>([
     ['no-condition', {}, answer(500)],
     ['no-condition', {}, answer(404)],
     ['no-condition', { retry: { conditions: ['connect-failure'] } }, breakOff],
@@ -227,7 +220,7 @@ describe('why a call was not retried', () => {
     ['overflow', { rules: { limits: { maxRequests: 0, maxPending: 1, maxConnections: 1 } } }],
     ['no-endpoint', { count: 0 }],
     ['deadline', { deadlineMs: 0 }],
-  ] satisfies [NoRetryReason, Setup][])('%s, although there was no attempt', (reason, setup) => {
+  ] satisfies [NoRetryReason, CallSetup][])('%s, although there was no attempt', (reason, setup) => {
     const { call, log } = create(setup);
     call.begin();
     expect([log.attempts, log.notRetried]).toEqual([[], reason]);

@@ -1,32 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type CallOptions,
-  createCluster,
-  createState,
-  endpoints,
-  FakeCall,
-  failure,
-  leftovers,
-  nothingLeft,
-  type TestCluster,
-} from './support.js';
-
-interface Setup extends CallOptions {
-  readonly count?: number;
-  readonly rules?: Parameters<typeof createCluster>[1];
-}
-
-function create({ count = 3, rules, ...options }: Setup = {}): {
-  readonly cluster: TestCluster;
-  readonly call: FakeCall;
-} {
-  const cluster = createState(createCluster(endpoints(count), rules));
-  return { cluster, call: new FakeCall(cluster, options) };
-}
+import { createCall, FakeCall, failure, leftovers, nothingLeft } from './support.js';
 
 describe('callbacks that come late', () => {
   it('ignores everything of an attempt that was cut', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 } });
     call.endsOnAbort = false;
     const first = call.begin().last.sent();
     await cluster.runtime.advance(110);
@@ -42,7 +19,7 @@ describe('callbacks that come late', () => {
   });
 
   it('holds the count of an endpoint until a reply that was thrown away has ended', async () => {
-    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    const { cluster, call } = createCall({ retry: { conditions: ['5xx'] } });
     call.endsOnAbort = false;
     const first = call.begin().last.sent();
     first.head(500);
@@ -55,7 +32,7 @@ describe('callbacks that come late', () => {
   });
 
   it('ignores events after the end', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.begin().last.sent().head(200);
     call.last.end();
     call.last.end();
@@ -65,14 +42,14 @@ describe('callbacks that come late', () => {
   });
 
   it('takes the second head of an attempt for none', () => {
-    const { call } = create();
+    const { call } = createCall();
     expect([call.begin().last.sent().head(200), call.last.head(200)]).toEqual([true, false]);
   });
 });
 
 describe('what a call comes to', () => {
   it('fails at once when the limit of calls is reached, and is never retried', () => {
-    const { cluster, call } = create({
+    const { cluster, call } = createCall({
       rules: { limits: { maxConnections: 9, maxPending: 9, maxRequests: 1 } },
     });
     call.begin();
@@ -90,21 +67,21 @@ describe('what a call comes to', () => {
   });
 
   it('takes a reply that ends before its head for a bad one', () => {
-    const { cluster, call } = create({ isIdempotent: false, route: { headTimeoutMs: 0 } });
+    const { cluster, call } = createCall({ isIdempotent: false, route: { headTimeoutMs: 0 } });
     call.begin().last.sent().end();
     expect([call.error.code, call.error.reached]).toEqual(['INMESH_ERR_BAD_REPLY', 'maybe']);
     expect(leftovers(cluster)).toEqual(nothingLeft);
   });
 
   it('fails when there is no endpoint', () => {
-    const { cluster, call } = create({ count: 0 });
+    const { cluster, call } = createCall({ count: 0 });
     call.begin();
     expect([call.error.code, call.error.reached]).toEqual(['INMESH_ERR_NO_ENDPOINT', 'no']);
     expect(leftovers(cluster)).toEqual(nothingLeft);
   });
 
   it('takes an error thrown by the start of an attempt for one that never left', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.onStart = () => {
       throw failure('INMESH_ERR_CONNECT_FAILED');
     };
@@ -124,7 +101,7 @@ describe('what a call comes to', () => {
   });
 
   it('fails, and leaves nothing behind, when an attempt cannot be made', async () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.onCreate = () => {
       throw new TypeError('the body threw');
     };
@@ -143,7 +120,7 @@ describe('what a call comes to', () => {
   });
 
   it('says the worst that any attempt came to', async () => {
-    const { cluster, call } = create({ isIdempotent: true, retry: { maxAttempts: 2 } });
+    const { cluster, call } = createCall({ isIdempotent: true, retry: { maxAttempts: 2 } });
     call.begin().last.sent().fail('INMESH_ERR_CONNECTION_LOST');
     await cluster.runtime.advance(10);
     call.onStart = (attempt) => attempt.fail('INMESH_ERR_CONNECT_FAILED');
@@ -157,7 +134,7 @@ describe('what a call comes to', () => {
   });
 
   it('says refused when the worst was a refusal', async () => {
-    const { cluster, call } = create({ isIdempotent: false, retry: { maxAttempts: 1 } });
+    const { cluster, call } = createCall({ isIdempotent: false, retry: { maxAttempts: 1 } });
     call.begin().last.sent().head(503, { 'x-inmesh-nack': '1' });
     await cluster.runtime.advance(1);
     call.onStart = (attempt) => attempt.fail('INMESH_ERR_CONNECT_FAILED');
@@ -166,14 +143,14 @@ describe('what a call comes to', () => {
   });
 
   it('passes the error of a lonely attempt on as it is', () => {
-    const { call } = create({ count: 1, retry: { maxAttempts: 1 } });
+    const { call } = createCall({ count: 1, retry: { maxAttempts: 1 } });
     const error = failure('INMESH_ERR_CONNECTION_LOST');
     call.begin().last.sent().fail(error);
     expect(call.error).toBe(error);
   });
 
   it('counts calls and retries', async () => {
-    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    const { cluster, call } = createCall({ retry: { conditions: ['5xx'] } });
     call.begin().last.sent().head(500);
     await cluster.runtime.advance(10);
     call.last.sent().head(200);

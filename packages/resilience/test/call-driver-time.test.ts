@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
-  type CallOptions,
+  createCall,
   createCluster,
   createState,
   endpoints,
@@ -12,26 +12,13 @@ import {
   watchOf,
 } from './support.js';
 
-interface Setup extends CallOptions {
-  readonly count?: number;
-  readonly rules?: Parameters<typeof createCluster>[1];
-}
-
-function create({ count = 3, rules, ...options }: Setup = {}): {
-  readonly cluster: TestCluster;
-  readonly call: FakeCall;
-} {
-  const cluster = createState(createCluster(endpoints(count), rules));
-  return { cluster, call: new FakeCall(cluster, options) };
-}
-
 const gone = failure('INMESH_ERR_CANCELLED');
 
 describe('the token of a retry', () => {
   const told = ({ state }: TestCluster) => [state.budget.tokens, state.stats.retries, state.activeRetries];
 
   it('is given back by a call that is cancelled while it waits', () => {
-    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    const { cluster, call } = createCall({ retry: { conditions: ['5xx'] } });
     call.begin().last.sent().head(503);
     expect(told(cluster)).toEqual([9, 1, 1]);
     call.driver.cancel(gone);
@@ -40,7 +27,7 @@ describe('the token of a retry', () => {
   });
 
   it('is spent once the retry is made, also where a free try follows that nobody waits for', async () => {
-    const { cluster, call } = create({ retry: { conditions: ['5xx'] } });
+    const { cluster, call } = createCall({ retry: { conditions: ['5xx'] } });
     call.begin().last.sent().head(503);
     await cluster.runtime.advance(25);
     call.last.sent().head(503, { 'x-inmesh-nack': '1' });
@@ -52,7 +39,7 @@ describe('the token of a retry', () => {
 
 describe('the time of one attempt', () => {
   it('cuts an attempt that was sent, blames the endpoint, and tries another', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 } });
     call.begin().last.sent();
     const [first] = call.attempts;
     await cluster.runtime.advance(100);
@@ -70,7 +57,7 @@ describe('the time of one attempt', () => {
   });
 
   it('does not send a POST again that was sent', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 }, isIdempotent: false });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 }, isIdempotent: false });
     call.begin().last.sent();
     await cluster.runtime.advance(100);
     expect([call.attempts.length, call.error.code, call.error.reached]).toEqual([
@@ -82,7 +69,7 @@ describe('the time of one attempt', () => {
   });
 
   it('moves a POST that never left to another endpoint at once', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 }, isIdempotent: false });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 }, isIdempotent: false });
     call.begin();
     await cluster.runtime.advance(100);
     expect([call.attempts.length, call.attempts[0]?.abortedWith?.reached]).toEqual([2, 'no']);
@@ -90,7 +77,7 @@ describe('the time of one attempt', () => {
   });
 
   it('begins anew for each attempt, and ends with the head', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 } });
     call.begin().last.sent();
     await cluster.runtime.advance(110);
     call.last.sent();
@@ -104,7 +91,7 @@ describe('the time of one attempt', () => {
 
 describe('the time to the head', () => {
   it('ends the call over all attempts', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 400 }, route: { headTimeoutMs: 1000 } });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 400 }, route: { headTimeoutMs: 1000 } });
     call.onStart = (attempt) => void attempt.sent();
     call.begin();
     await cluster.runtime.advance(999);
@@ -119,7 +106,7 @@ describe('the time to the head', () => {
   });
 
   it('says why the attempt before failed, as its cause too', async () => {
-    const { cluster, call } = create({ route: { headTimeoutMs: 1000 } });
+    const { cluster, call } = createCall({ route: { headTimeoutMs: 1000 } });
     call.begin().last.sent();
     const broken = failure('INMESH_ERR_CONNECTION_LOST');
     call.last.fail(broken);
@@ -135,7 +122,7 @@ describe('the time to the head', () => {
   });
 
   it('says what the attempt before was answered with', async () => {
-    const { cluster, call } = create({
+    const { cluster, call } = createCall({
       retry: { conditions: ['5xx'] },
       route: { headTimeoutMs: 1000 },
     });
@@ -147,7 +134,7 @@ describe('the time to the head', () => {
   });
 
   it('says nothing of an attempt before where there was none', async () => {
-    const { cluster, call } = create({ route: { headTimeoutMs: 1000 } });
+    const { cluster, call } = createCall({ route: { headTimeoutMs: 1000 } });
     call.begin().last.sent();
     await cluster.runtime.advance(1000);
     expect([call.error.message, call.error.cause]).toEqual([
@@ -157,7 +144,7 @@ describe('the time to the head', () => {
   });
 
   it('is 15 s unless set, and does not end a reply that streams', async () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.begin().last.sent();
     await cluster.runtime.advance(14_999);
     call.last.head(200);
@@ -168,7 +155,7 @@ describe('the time to the head', () => {
   });
 
   it('is none when set to 0', async () => {
-    const { cluster, call } = create({ route: { headTimeoutMs: 0 } });
+    const { cluster, call } = createCall({ route: { headTimeoutMs: 0 } });
     call.begin().last.sent();
     expect(cluster.runtime.armed).toBe(0);
     call.driver.cancel(gone);
@@ -191,7 +178,7 @@ describe('a call without endpoints', () => {
 
 describe('the deadline', () => {
   it('refuses a call that is late before it begins', () => {
-    const { cluster, call } = create({ deadlineMs: 0 });
+    const { cluster, call } = createCall({ deadlineMs: 0 });
     call.begin();
     expect([call.attempts.length, call.error.code, call.error.reached]).toEqual([
       0,
@@ -202,7 +189,7 @@ describe('the deadline', () => {
   });
 
   it('ends an attempt that never left, and says so', async () => {
-    const { cluster, call } = create({ deadlineMs: 50 });
+    const { cluster, call } = createCall({ deadlineMs: 50 });
     call.begin();
     await cluster.runtime.advance(50);
     expect([call.error.code, call.error.reached, call.last.abortedWith?.code]).toEqual([
@@ -214,7 +201,7 @@ describe('the deadline', () => {
   });
 
   it('ends an attempt that was sent, and blames its endpoint', async () => {
-    const { cluster, call } = create({ deadlineMs: 50 });
+    const { cluster, call } = createCall({ deadlineMs: 50 });
     call.begin().last.sent();
     await cluster.runtime.advance(50);
     expect([call.error.reached, call.last.endpoint.localErrorsInRow]).toEqual(['maybe', 1]);
@@ -222,7 +209,7 @@ describe('the deadline', () => {
   });
 
   it('ends a wait', async () => {
-    const { cluster, call } = create({ retry: { backoff: () => 40 }, deadlineMs: 100 });
+    const { cluster, call } = createCall({ retry: { backoff: () => 40 }, deadlineMs: 100 });
     call.begin().last.sent().fail('INMESH_ERR_CONNECTION_LOST');
     call.deadlineMs = 30;
     await cluster.runtime.advance(40);
@@ -231,7 +218,7 @@ describe('the deadline', () => {
   });
 
   it('says why the attempt before failed, as its cause too', async () => {
-    const { cluster, call } = create({ deadlineMs: 1000 });
+    const { cluster, call } = createCall({ deadlineMs: 1000 });
     const broken = failure('INMESH_ERR_CONNECTION_LOST');
     call.begin().last.sent().fail(broken);
     await cluster.runtime.advance(1000);
@@ -240,7 +227,7 @@ describe('the deadline', () => {
   });
 
   it('says nothing of the attempts before once a reply streams', async () => {
-    const { cluster, call } = create({ deadlineMs: 1000 });
+    const { cluster, call } = createCall({ deadlineMs: 1000 });
     const broken = failure('INMESH_ERR_CONNECTION_LOST');
     call.begin().last.sent().fail(broken);
     await cluster.runtime.advance(100);
@@ -251,7 +238,7 @@ describe('the deadline', () => {
   });
 
   it('ends a reply that streams, without blame', async () => {
-    const { cluster, call } = create({ deadlineMs: 50 });
+    const { cluster, call } = createCall({ deadlineMs: 50 });
     call.begin().last.sent().head(200);
     await cluster.runtime.advance(50);
     expect([call.error.code, call.last.abortedWith?.code, call.last.endpoint.localErrorsInRow]).toEqual([
@@ -263,7 +250,7 @@ describe('the deadline', () => {
   });
 
   it('leaves no timer behind a call without any', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.begin().last.sent().head(200);
     expect(cluster.runtime.armed).toBe(0);
   });
@@ -276,7 +263,7 @@ describe('cancelling', () => {
     ['after its head', (call) => void call.last.sent().head(200), 1],
     ['while waiting', (call) => call.last.sent().fail('INMESH_ERR_CONNECTION_LOST'), 1],
   ])('%s cuts what is under way and tells nobody', async (_when, arrange, attempts) => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     arrange(call.begin());
     call.driver.cancel(gone);
     call.driver.cancel(gone);
@@ -288,7 +275,7 @@ describe('cancelling', () => {
   });
 
   it('does nothing to a call that is over', () => {
-    const { call } = create();
+    const { call } = createCall();
     call.begin().last.sent().head(200);
     call.last.end();
     call.driver.cancel(gone);
@@ -296,7 +283,7 @@ describe('cancelling', () => {
   });
 
   it('says of the endpoint only that it took at least this long', async () => {
-    const { cluster, call } = create({ count: 1 });
+    const { cluster, call } = createCall({ count: 1 });
     call.begin().last.sent();
     await cluster.runtime.advance(300);
     call.driver.cancel(gone);
@@ -305,7 +292,7 @@ describe('cancelling', () => {
   });
 
   it('stops a call within the start of its attempt', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.onStart = () => call.driver.cancel(gone);
     call.begin();
     expect([call.last.abortedWith, call.failures]).toEqual([gone, []]);
@@ -315,7 +302,7 @@ describe('cancelling', () => {
 
 describe('cancelling within a callback', () => {
   it('does not bring a call back to life whose attempt is being cut', async () => {
-    const { cluster, call } = create({ retry: { perTryTimeoutMs: 100 } });
+    const { cluster, call } = createCall({ retry: { perTryTimeoutMs: 100 } });
     call.onAbort = () => call.driver.cancel(gone);
     call.begin();
     await cluster.runtime.advance(1000);
@@ -324,7 +311,7 @@ describe('cancelling within a callback', () => {
   });
 
   it('does not start the attempt that is being made', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     let starts = 0;
     call.onStart = () => starts++;
     call.onCreate = () => call.driver.cancel(gone);
@@ -334,7 +321,7 @@ describe('cancelling within a callback', () => {
   });
 
   it('does not start a call that was cancelled before', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.driver.cancel(gone);
     call.begin();
     expect([call.attempts, call.failures, cluster.state.stats.calls]).toEqual([[], [], 0]);

@@ -2,6 +2,7 @@ import { type Endpoint, type MeshErrorCode, type MeshErrorOptions, WatchSource }
 import { describe, expect, it } from 'vitest';
 import {
   type CallOptions,
+  createCall,
   createCluster,
   createState,
   endpoints,
@@ -11,24 +12,11 @@ import {
   type TestCluster,
 } from './support.js';
 
-interface Setup extends CallOptions {
-  readonly count?: number;
-  readonly rules?: Parameters<typeof createCluster>[1];
-}
-
-function create({ count = 3, rules, ...options }: Setup = {}): {
-  readonly cluster: TestCluster;
-  readonly call: FakeCall;
-} {
-  const cluster = createState(createCluster(endpoints(count), rules));
-  return { cluster, call: new FakeCall(cluster, options) };
-}
-
 const fiveHundreds = { conditions: ['5xx', 'reset'] } as const;
 
 describe('a call that is answered', () => {
   it('makes one attempt, delivers its head, ends with its last byte, and pays into the budget', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     cluster.state.budget.tryWithdraw();
     call.begin();
     expect([call.last.number, cluster.state.activeCalls, call.last.endpoint.active]).toEqual([1, 1, 1]);
@@ -45,7 +33,7 @@ describe('a call that is answered', () => {
     [429, 9],
     [500, 9],
   ])('with %i leaves a budget of %d', (status, tokens) => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     cluster.state.budget.tryWithdraw();
     call.begin().last.sent().head(status);
     call.last.end();
@@ -53,7 +41,7 @@ describe('a call that is answered', () => {
   });
 
   it('fails when the reply breaks after its head, and is not sent again', () => {
-    const { cluster, call } = create();
+    const { cluster, call } = createCall();
     call.begin().last.sent().head(200);
     call.last.fail('INMESH_ERR_CONNECTION_LOST');
     expect([call.error.code, call.error.reached, call.attempts.length]).toEqual([
@@ -66,7 +54,7 @@ describe('a call that is answered', () => {
   });
 
   it('observes the time to the head, and 5 s for a failure', async () => {
-    const { cluster, call } = create({ count: 1 });
+    const { cluster, call } = createCall({ count: 1 });
     call.begin().last.sent();
     await cluster.runtime.advance(40);
     call.last.head(200);
@@ -119,7 +107,7 @@ describe('what may be sent again', () => {
         [true, get],
         [false, post],
       ] as const) {
-        const { cluster, call } = create({ isIdempotent, retry: { maxAttempts: 1 } });
+        const { cluster, call } = createCall({ isIdempotent, retry: { maxAttempts: 1 } });
         call.onStart = (attempt) => {
           if (isSent) attempt.sent();
           attempt.fail(code, options);
@@ -137,7 +125,7 @@ describe('what may be sent again', () => {
     { isIdempotent: true, attempts: 3 },
     { isIdempotent: false, attempts: 1 },
   ])('sends after a lost connection, idempotent: $isIdempotent, $attempts times', async (one) => {
-    const { cluster, call } = create({ isIdempotent: one.isIdempotent });
+    const { cluster, call } = createCall({ isIdempotent: one.isIdempotent });
     call.onStart = (attempt) => attempt.sent().fail('INMESH_ERR_CONNECTION_LOST');
     call.begin();
     await cluster.runtime.advance(1000);
@@ -146,7 +134,7 @@ describe('what may be sent again', () => {
   });
 
   it('tries what never left at once on other endpoints, twice for free', () => {
-    const { cluster, call } = create({ isIdempotent: false, count: 5 });
+    const { cluster, call } = createCall({ isIdempotent: false, count: 5 });
     call.onStart = (attempt) => attempt.fail('INMESH_ERR_CONNECT_FAILED');
     call.begin();
     expect(call.attempts.map((one) => one.number)).toEqual([1, 1, 1]);
@@ -234,7 +222,7 @@ describe('what may be sent again', () => {
   });
 
   it('waits like any retry when there is no other endpoint', async () => {
-    const { cluster, call } = create({ count: 1 });
+    const { cluster, call } = createCall({ count: 1 });
     call.onStart = (attempt) => attempt.fail('INMESH_ERR_CONNECT_FAILED');
     call.begin();
     expect([call.attempts.length, cluster.state.budget.tokens]).toEqual([1, 9]);
@@ -243,7 +231,7 @@ describe('what may be sent again', () => {
   });
 
   it('tries once for free what a peer vouches it did not process, not within its callback', async () => {
-    const { cluster, call } = create({ isIdempotent: false });
+    const { cluster, call } = createCall({ isIdempotent: false });
     call.begin().last.sent().head(503, { 'x-inmesh-nack': '1' });
     expect([call.attempts.length, call.attempts[0]?.isDiscarded]).toEqual([1, true]);
     await cluster.runtime.advance(1);
@@ -256,27 +244,27 @@ describe('what may be sent again', () => {
   });
 
   it('does not believe that an attempt never left which was sent', () => {
-    const { call } = create({ isIdempotent: false });
+    const { call } = createCall({ isIdempotent: false });
     call.begin().last.sent().fail('INMESH_ERR_CONNECT_FAILED');
     expect([call.attempts.length, call.error.reached, call.error.retry]).toEqual([
       1,
       'maybe',
       'if-idempotent',
     ]);
-    const { call: other } = create({ isIdempotent: false });
+    const { call: other } = createCall({ isIdempotent: false });
     // Its request left, and the peer hung up on who we are.
     other.begin().last.sent().fail('INMESH_ERR_PEER_REFUSED');
     expect([other.attempts.length, other.error.reached]).toEqual([1, 'no']);
   });
 
   it('does not believe a nack of a peer that proved nothing', () => {
-    const { call } = create({ isIdempotent: false });
+    const { call } = createCall({ isIdempotent: false });
     expect(call.begin().last.sent().head(503, { 'x-inmesh-nack': '1' }, false)).toBe(true);
   });
 
   it('sends a reply of the conditions again only if that is safe', () => {
     const retry = { conditions: ['retriable-status-codes'], statusCodes: [503] } as const;
-    const tries = (options: CallOptions): boolean => !create(options).call.begin().last.sent().head(503);
+    const tries = (options: CallOptions): boolean => !createCall(options).call.begin().last.sent().head(503);
     expect(tries({ retry })).toBe(true);
     expect(tries({ retry, isIdempotent: false })).toBe(false);
     expect(tries({ retry: { ...retry, nonIdempotent: true }, isIdempotent: false })).toBe(true);
@@ -287,31 +275,31 @@ describe('what may be sent again', () => {
   });
 
   it('still sends again, as a retry of its caller, what provably reached nobody', async () => {
-    const unsentCall = create({ isRetryOfCaller: true });
+    const unsentCall = createCall({ isRetryOfCaller: true });
     unsentCall.call.begin().last.fail('INMESH_ERR_CONNECT_FAILED');
     expect(unsentCall.call.attempts.length).toBe(2);
-    const nacked = create({ isRetryOfCaller: true });
+    const nacked = createCall({ isRetryOfCaller: true });
     nacked.call.begin().last.sent().head(503, { 'x-inmesh-nack': '1' });
     await nacked.cluster.runtime.advance(1);
     expect(nacked.call.attempts.length).toBe(2);
-    const lost = create({ isRetryOfCaller: true });
+    const lost = createCall({ isRetryOfCaller: true });
     lost.call.begin().last.sent().fail('INMESH_ERR_CONNECTION_LOST');
     expect([lost.call.attempts.length, lost.call.failures.length]).toEqual([1, 1]);
   });
 
   it('sends nothing again whose body is gone', () => {
-    const { call } = create({ isReplayable: false });
+    const { call } = createCall({ isReplayable: false });
     call.begin().last.fail('INMESH_ERR_CONNECT_FAILED');
     expect([call.attempts.length, call.error.code]).toEqual([1, 'INMESH_ERR_CONNECT_FAILED']);
   });
 
   it('follows the classifier before the conditions', () => {
     const classify = (name: 'failure' | 'retryable' | 'success') => ({ route: { classify: () => name } });
-    expect(create(classify('retryable')).call.begin().last.sent().head(200)).toBe(false);
-    const fine = create({ ...classify('success'), retry: fiveHundreds });
+    expect(createCall(classify('retryable')).call.begin().last.sent().head(200)).toBe(false);
+    const fine = createCall({ ...classify('success'), retry: fiveHundreds });
     expect(fine.call.begin().last.sent().head(500)).toBe(true);
     expect(fine.call.last.endpoint.errorsInRow).toBe(0);
-    const bad = create(classify('failure'));
+    const bad = createCall(classify('failure'));
     expect(bad.call.begin().last.sent().head(200)).toBe(true);
     expect(bad.call.last.endpoint.errorsInRow).toBe(1);
   });
@@ -319,7 +307,7 @@ describe('what may be sent again', () => {
 
 describe('the gates of a retry', () => {
   it('stops after as many attempts as allowed, and says so', async () => {
-    const { cluster, call } = create({ retry: { ...fiveHundreds, maxAttempts: 2 } });
+    const { cluster, call } = createCall({ retry: { ...fiveHundreds, maxAttempts: 2 } });
     call.begin().last.sent().head(500);
     await cluster.runtime.advance(11);
     expect(call.last.sent().head(500)).toBe(true);
@@ -329,14 +317,14 @@ describe('the gates of a retry', () => {
   });
 
   it('stops when the budget is spent, with the last reply', () => {
-    const { cluster, call } = create({ retry: fiveHundreds });
+    const { cluster, call } = createCall({ retry: fiveHundreds });
     while (cluster.state.budget.tryWithdraw());
     expect(call.begin().last.sent().head(500)).toBe(true);
     expect([call.driver.isExhausted, cluster.state.stats.budgetRefusals]).toEqual([true, 1]);
   });
 
   it('obeys the bound on retries at once, and gives the place back at the end', async () => {
-    const { cluster, call } = create({
+    const { cluster, call } = createCall({
       retry: fiveHundreds,
       rules: { retryConcurrency: { budgetPercent: 0, minRetries: 1 } },
     });
@@ -354,14 +342,14 @@ describe('the gates of a retry', () => {
   it.each([true, false])(
     'does as the peer wishes, and passes its wish on (replayable: %s)',
     (isReplayable) => {
-      const { call } = create({ retry: fiveHundreds, isReplayable });
+      const { call } = createCall({ retry: fiveHundreds, isReplayable });
       expect(call.begin().last.sent().head(500, { 'x-inmesh-no-retry': '1' })).toBe(true);
       expect(call.driver.isExhausted).toBe(true);
     },
   );
 
   it('does not begin what the deadline leaves no time for', async () => {
-    const { cluster, call } = create({ retry: { ...fiveHundreds, backoff: () => 50 }, deadlineMs: 60 });
+    const { cluster, call } = createCall({ retry: { ...fiveHundreds, backoff: () => 50 }, deadlineMs: 60 });
     call.begin();
     await cluster.runtime.advance(10);
     expect(call.last.sent().head(500)).toBe(true);
@@ -369,18 +357,21 @@ describe('the gates of a retry', () => {
   });
 
   it('counts the typical time of a reply against the deadline', () => {
-    const { cluster, call } = create({ retry: fiveHundreds, deadlineMs: 60 });
+    const { cluster, call } = createCall({ retry: fiveHundreds, deadlineMs: 60 });
     cluster.state.typicalMs = 55;
     expect(call.begin().last.sent().head(500)).toBe(true);
   });
 
   it('counts the time to the head as an end too', () => {
-    const { call } = create({ retry: { ...fiveHundreds, backoff: () => 50 }, route: { headTimeoutMs: 50 } });
+    const { call } = createCall({
+      retry: { ...fiveHundreds, backoff: () => 50 },
+      route: { headTimeoutMs: 50 },
+    });
     expect(call.begin().last.sent().head(500)).toBe(true);
   });
 
   it('waits as long as Retry-After asks, and not for one beyond its bound', async () => {
-    const { cluster, call } = create({ retry: { ...fiveHundreds, maxRetryAfterMs: 5000 } });
+    const { cluster, call } = createCall({ retry: { ...fiveHundreds, maxRetryAfterMs: 5000 } });
     call.begin().last.sent().head(503, { 'retry-after': '2' });
     await cluster.runtime.advance(1999);
     expect(call.attempts.length).toBe(1);
@@ -390,7 +381,7 @@ describe('the gates of a retry', () => {
   });
 
   it('does not wait for a century', () => {
-    const { call } = create({ retry: fiveHundreds });
+    const { call } = createCall({ retry: fiveHundreds });
     const headers = { 'retry-after': 'Fri, 01 Jan 2125 00:00:00 GMT' };
     expect(call.begin().last.sent().head(503, headers)).toBe(true);
   });
@@ -401,7 +392,7 @@ describe('the gates of a retry', () => {
       retries.push(retry);
       return 10 * retry;
     };
-    const { cluster, call } = create({ retry: { ...fiveHundreds, backoff, maxAttempts: 4 } });
+    const { cluster, call } = createCall({ retry: { ...fiveHundreds, backoff, maxAttempts: 4 } });
     call.onStart = (attempt) => void attempt.sent().head(500);
     call.begin();
     await cluster.runtime.advance(9);
@@ -411,7 +402,7 @@ describe('the gates of a retry', () => {
   });
 
   it('avoids endpoints that were tried, and takes one again when all were', async () => {
-    const { cluster, call } = create({ retry: { ...fiveHundreds, maxAttempts: 4 } });
+    const { cluster, call } = createCall({ retry: { ...fiveHundreds, maxAttempts: 4 } });
     call.onStart = (attempt) => void attempt.sent().head(500);
     call.begin();
     await cluster.runtime.advance(100);
@@ -420,7 +411,7 @@ describe('the gates of a retry', () => {
   });
 
   it('numbers attempts for the peer', async () => {
-    const { cluster, call } = create({ retry: fiveHundreds });
+    const { cluster, call } = createCall({ retry: fiveHundreds });
     call.onStart = (attempt) => void attempt.sent().head(500);
     call.begin();
     await cluster.runtime.advance(100);

@@ -264,3 +264,17 @@ export function leftovers({ runtime, state }: TestCluster): Readonly<Record<stri
 }
 
 export const nothingLeft = { activeCalls: 0, activeRetries: 0, active: 0, timers: 0 };
+
+/** A call to a cluster of its own. */
+export interface CallSetup extends CallOptions {
+  readonly count?: number;
+  readonly rules?: Partial<ClusterRules>;
+}
+
+export function createCall({ count = 3, rules, ...options }: CallSetup = {}): {
+  readonly cluster: TestCluster;
+  readonly call: FakeCall;
+} {
+  const cluster = createState(createCluster(endpoints(count), rules));
+  return { cluster, call: new FakeCall(cluster, options) };
+}
