@@ -238,13 +238,15 @@ describe('a classifier of the user', () => {
     const classify = () => {
       throw bug;
     };
-    expect(judged(classify, 14)).toMatchObject({
+    expect(judged(classify, 14)).toEqual({
       result: 'gateway-error',
+      isPenalized: true,
       isRetryable: true,
       isClassified: false,
     });
-    expect(judged(classify, 0)).toMatchObject({
+    expect(judged(classify, 0)).toEqual({
       result: 'ok',
+      isPenalized: false,
       isRetryable: false,
       isClassified: false,
     });

@@ -92,7 +92,7 @@ describe('hostile HTTP/2 clients', () => {
     const seen = await attack(port, bytes, (all) => codesOf(all, goaway).length > 0);
     expect(codesOf(seen, goaway).every((code) => code !== 0)).toBe(true);
     // nghttp2 lets a thousand pass, and those that it has read when it says so: 1,400 on Node 20, 4,600 on Node 26.
-    expect(calls).toBeLessThan(many);
+    expect(calls).toBeLessThan(process.versions.node.startsWith('26.') ? many : many / 3);
     const socket = await mesh.raw(port, 'web', ['http/1.1']);
     socket.write('GET /other HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     const [reply] = (await once(socket, 'data')) as [Buffer];
