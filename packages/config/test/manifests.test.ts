@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { MeshSettings, ResolvedConfig } from '../src/config-sources.js';
 import { readManifests } from '../src/manifests.js';
 import { resolveConfig } from '../src/resolve.js';
@@ -53,6 +53,16 @@ describe('a configuration file', () => {
     expect(said.match(/^error\[/gm)).toHaveLength(100);
     expect(said).toContain('there are more mistakes; these are the first 100');
     expect(mistake(one.repeat(50))).not.toContain('there are more');
+  });
+
+  it('prints nothing of its own about keys that are maps, and refuses them', () => {
+    const said = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      expect(mistake(mesh('{timeout: 2s}: 1'))).toContain('there is no setting "{ timeout: 2s }"');
+      expect(said).not.toHaveBeenCalled();
+    } finally {
+      said.mockRestore();
+    }
   });
 
   it('gives settings, and where each stands', () => {

@@ -21,6 +21,8 @@ export function parseDocuments(text: string, file: string, report: Report): read
     uniqueKeys: true,
     version: '1.2',
     strict: true,
+    // It would print its warnings; what is wrong is reported below.
+    logLevel: 'error',
   });
   const found: RawDocument[] = [];
   for (const document of Array.isArray(documents) ? documents : []) {

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { silentLogger, systemRuntime } from '@inmesh/core';
 import {
   type Certificate,
@@ -47,6 +47,15 @@ function begun(pem: string): number {
 function opensslOf(der: Buffer): X509Certificate | undefined {
   try {
     return new X509Certificate(der);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The key of a certificate, whatever the form of its point: RFC 5480 §2.2 has two, OpenSSL reads a third. */
+function publicKeyOf(der: Buffer): KeyObject | undefined {
+  try {
+    return opensslOf(der)?.publicKey;
   } catch {
     return undefined;
   }
@@ -124,9 +133,9 @@ function checkLoaded(ca: Signed, texts: Texts): void {
   const authorities = bundles.get(ca.trustDomain)?.authorities ?? [];
   promise(svid.chain.length === begun(texts.certPem), 'no certificate of the chain is left out');
   promise(authorities.length === begun(texts.bundlePem), 'no authority is left out');
-  const keys = authorities.map((der) => parseCertificate(der).spki);
+  const own = new X509Certificate(ca.root).publicKey;
   promise(
-    keys.some((one) => one.equals(parseCertificate(ca.root).spki)),
+    authorities.some((der) => publicKeyOf(der)?.equals(own) === true),
     'the CA is in the bundle',
   );
   promise(
