@@ -48,7 +48,16 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
   #use: ConnectionUse;
   /** Whether it waits to hear what the one before was, while calls wait for it. */
   #isOpen = false;
-  readonly #listener: experimental.ConnectivityStateListener;
+  readonly #listener: experimental.ConnectivityStateListener = (
+    subchannel,
+    before,
+    now,
+    _keepalive,
+    message,
+  ) => {
+    if (now === State.IDLE) this.#onIdle(subchannel, before);
+    this.#onState(now, message ?? '');
+  };
   readonly #stopWatching: () => void;
   #trustEpoch: number | undefined;
   #current: Subchannel;
@@ -71,10 +80,6 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
     this.cluster = cluster.name;
     this.endpoint = endpoint.endpoint;
     this.identities = cluster.cluster.identities;
-    this.#listener = (subchannel, before, now, _keepalive, message) => {
-      if (now === State.IDLE) this.#onIdle(subchannel, before);
-      this.#onState(now, message ?? '');
-    };
     this.#use = this.#pause.onReady(client.runtime.now());
     client.entries.set(this.id, this);
     this.#current = this.#start();

@@ -79,10 +79,11 @@ export function takeStreams(server: Server, onStream: StreamListener): StreamSou
   const original = internals._setupHandlers;
   if (typeof original !== 'function') throw unsupported('_setupHandlers');
   let caught: Http2Server | undefined;
-  internals._setupHandlers = (http2Server, ...rest) => {
+  const setUp: typeof original = (http2Server, ...rest) => {
     caught = http2Server;
     original.call(server, http2Server, ...rest);
   };
+  internals._setupHandlers = setUp;
   const { commonServerOptions } = internals;
   // Without it node:http2 has its own bound.
   if (commonServerOptions !== undefined)
@@ -167,19 +168,21 @@ export function rejectWith(status: StatusObject): Promise<never> {
 /** Calls `listener` when the caller's last message has been handed over. */
 export function onHalfClose(call: SubchannelCall, listener: () => void): void {
   const halfClose = call.halfClose.bind(call);
-  call.halfClose = () => {
+  const told = (): void => {
     listener();
     halfClose();
   };
+  call.halfClose = told;
 }
 
 /** Shows `counter` each message, framed and compressed, that the caller sends. */
 export function onMessage(call: SubchannelCall, counter: { onSendMessage(message: Buffer): void }): void {
   const send = call.sendMessageWithContext.bind(call);
-  call.sendMessageWithContext = (context, message) => {
+  const counted: typeof send = (context, message) => {
     counter.onSendMessage(message);
     send(context, message);
   };
+  call.sendMessageWithContext = counted;
 }
 
 /** Metadata that a server's call hands to its handler, before it does. */
@@ -197,10 +200,11 @@ export function onStart(
   look: (listener: ServerListener) => void,
 ): void {
   const start = call.start.bind(call);
-  call.start = (listener) => {
+  const shown = (listener: ServerListener): void => {
     look(listener);
     start(listener);
   };
+  call.start = shown;
 }
 
 /** Runs a method of a listener inside `around`. */
@@ -210,8 +214,8 @@ export function wrapMethod(
   around: (run: () => void) => void,
 ): void {
   const original = listener[name] as (value: unknown) => void;
-  (listener as Record<typeof name, typeof original>)[name] = (value) =>
-    around(() => original.call(listener, value));
+  const wrapped = (value: unknown): void => around(() => original.call(listener, value));
+  (listener as Record<typeof name, typeof original>)[name] = wrapped;
 }
 
 /** Names and values of metadata, without a copy where that is possible. */

@@ -211,19 +211,21 @@ export class ServerCall implements PlanRun, LiveCall {
 
   /** Sees the head and the status that the handler's server sends. */
   #watch(stream: ServerHttp2Stream): void {
-    stream.respond = ((given: OutgoingHttpHeaders = {}, options?: object) => {
+    const respond = (given: OutgoingHttpHeaders = {}, options?: object): void => {
       // It would throw into the handler.
       if (this.#isStopped) return;
       const status = given['grpc-status'];
       if (status !== undefined) this.#status = statusFromGrpcNumber(Number(status));
       this.#sendHead(this.#showHead(given), options);
-    }) as ServerHttp2Stream['respond'];
-    stream.sendTrailers = (trailers) => {
+    };
+    const sendTrailers = (trailers: OutgoingHttpHeaders): void => {
       if (this.#isStopped) return;
       this.#status ??= statusFromGrpcNumber(Number(trailers['grpc-status'] ?? 2));
       const unsent = sendReply(trailers, stream, () => this.#sendTrailers(trailers));
       if (unsent !== undefined) this.#sendTrailers(this.#replaced(unsent));
     };
+    stream.respond = respond as ServerHttp2Stream['respond'];
+    stream.sendTrailers = sendTrailers;
   }
 
   /** Sends a head; if it cannot be sent, a status ends the call in its place. */

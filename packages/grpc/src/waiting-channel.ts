@@ -20,10 +20,10 @@ function mark(status: StatusObject): void {
  */
 export function waitingChannel(channel: Channel): Channel {
   const waiting = Object.create(channel) as Channel;
-  waiting.createCall = (...args) => {
+  const createCall: Channel['createCall'] = (...args) => {
     const call = channel.createCall(...args);
     const start: Start = call.start.bind(call);
-    call.start = (metadata, listener) => {
+    const startMarked: Start = (metadata, listener) => {
       const marking: Parameters<Start>[1] = {
         onReceiveMetadata: (head) => listener.onReceiveMetadata(head),
         onReceiveMessage: (message) => listener.onReceiveMessage(message),
@@ -34,7 +34,9 @@ export function waitingChannel(channel: Channel): Channel {
       };
       start(metadata, marking);
     };
+    call.start = startMarked;
     return call;
   };
+  waiting.createCall = createCall;
   return waiting;
 }

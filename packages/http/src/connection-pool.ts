@@ -268,11 +268,12 @@ export class ConnectionPool {
         }
       },
     );
-    connection.cancelDial = () => {
+    const cancelDial = (): void => {
       connection.cancelDial = undefined;
       cancel();
       done(new MeshError('INMESH_ERR_CLOSED', `the connections to ${this.endpoint.key} are closing`), null);
     };
+    connection.cancelDial = cancelDial;
   }
 
   /** Half of what is left of the shorter certificate: one that is cut at its end would take a request with it. */

@@ -127,7 +127,9 @@ function fromFastify(app: FastifyLike): HttpApplication {
   };
   noteRoutes(app);
   // Its own listen() opens a second, bare server for each further address of "localhost".
-  app.listen = async (options: { readonly port?: number; readonly host?: string } = {}): Promise<string> => {
+  const listen = async (
+    options: { readonly port?: number; readonly host?: string } = {},
+  ): Promise<string> => {
     await ready();
     const { port = 0, host = '127.0.0.1' } = options;
     await new Promise<void>((resolve, reject) => {
@@ -142,6 +144,7 @@ function fromFastify(app: FastifyLike): HttpApplication {
       ? `http://${host}:${address.port}`
       : String(address);
   };
+  app.listen = listen;
   return { server, framework: 'fastify', equivalence, canHttp2: true, ready };
 }
 

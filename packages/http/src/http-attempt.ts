@@ -148,7 +148,8 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
       return;
     }
     this.#isDelivered = true;
-    this.#abort = () => socket.destroy();
+    const cut = (): void => void socket.destroy();
+    this.#abort = cut;
     socket.once('close', () => this.#finish());
     this.#owner.onUpgrade(statusCode, reply, socket);
   }

@@ -58,7 +58,7 @@ export class InterimReplies {
   /** @param socket - A request is about to be sent on it; its `read` is replaced. */
   constructor(socket: Readable) {
     const { read } = socket;
-    socket.read = (size) => {
+    const readFiltered: Readable['read'] = (size) => {
       for (;;) {
         const chunk = read.call(socket, size);
         // Most reads after the first of a reply find nothing.
@@ -67,6 +67,7 @@ export class InterimReplies {
         if (seen !== undefined) return seen;
       }
     };
+    socket.read = readFiltered;
   }
 
   /** Another request is being sent: what comes next is the head of a reply. */

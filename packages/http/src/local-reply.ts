@@ -84,20 +84,23 @@ const headMethods = [
 /** Lets a handler that is still at work write to nobody instead of throwing into the application. */
 function mute(response: AnyResponse): void {
   const target = response as unknown as Record<string, unknown>;
-  for (const name of headMethods) if (name in target) target[name] = () => response;
+  const keepSilent = (): AnyResponse => response;
+  for (const name of headMethods) if (name in target) target[name] = keepSilent;
   // Whoever waits for a callback goes on.
   const callBack = (args: readonly unknown[]): void => {
     const callback = args.findLast((one) => typeof one === 'function') as (() => void) | undefined;
     if (callback !== undefined) process.nextTick(callback);
   };
-  target['write'] = (...args: unknown[]) => {
+  const write = (...args: unknown[]): boolean => {
     callBack(args);
     return true;
   };
-  target['end'] = (...args: unknown[]) => {
+  const end = (...args: unknown[]): AnyResponse => {
     callBack(args);
     return response;
   };
+  target['write'] = write;
+  target['end'] = end;
 }
 
 /** Answers although a handler is at work: it may go on writing, to nobody. Cuts where an answer has begun. */

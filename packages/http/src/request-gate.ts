@@ -80,8 +80,8 @@ export class RequestGate {
     this.#emit = (options.server.emit as Emit).bind(options.server);
     // Makes node:http ask before it sends `100 Continue`.
     this.#server.on('checkContinue', () => {});
-    this.#server.emit = ((event: string, ...args: unknown[]) =>
-      this.#intercept(event, args)) as Server['emit'];
+    const emit = (event: string, ...args: unknown[]): boolean => this.#intercept(event, args);
+    this.#server.emit = emit as Server['emit'];
   }
 
   /** A request of plain HTTP over HTTP/2. */

@@ -136,11 +136,12 @@ export class SocketExit implements Exit {
     };
     socket.on('readable', onReadable);
     socket.once('end', onEnd);
-    this.#stopWatching = () => {
+    const stopWatching = (): void => {
       socket.removeListener('readable', onReadable);
       socket.removeListener('end', onEnd);
       if (early.length > 0 && !socket.destroyed) socket.unshift(Buffer.concat(early));
     };
+    this.#stopWatching = stopWatching;
   }
 
   unwatch(): void {

@@ -97,7 +97,8 @@ export class MeshMetrics {
       help: 'Connections that were cut: plaintext where mTLS is strict, TLS where it is off.',
       labels: ['found'],
     });
-    this.onWrongSecurity = (found) => refused.of([found]).add(1);
+    const countRefused = (found: 'plaintext' | 'tls'): void => refused.of([found]).add(1);
+    this.onWrongSecurity = countRefused;
     this.#decisions = this.#store.counter({
       name: 'inmesh_authz_decisions_total',
       help: 'Decisions on inbound calls, by the rule that made them; no policy where none matched.',

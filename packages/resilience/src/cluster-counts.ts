@@ -40,7 +40,7 @@ export abstract class ClusterCounts {
   constructor(cluster: Cluster, { runtime, logger }: ClusterParts) {
     this.name = cluster.name;
     this.#logger = logger;
-    this.random = () => runtime.random();
+    this.random = runtime.random.bind(runtime);
     this.budget = new RetryBudget(cluster.rules.retryBudget);
   }
 

@@ -53,7 +53,7 @@ export class Router {
   constructor(snapshot: () => Snapshot, clusters: Clusters, runtime: Runtime) {
     this.#snapshot = snapshot;
     this.#clusters = clusters;
-    this.#random = () => runtime.random();
+    this.#random = runtime.random.bind(runtime);
   }
 
   /** The name that a host stands for; `undefined` passes through the mesh. */
