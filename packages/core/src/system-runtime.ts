@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { type Runtime, sleepOn, type Timer } from './runtime.js';
 import { TimerWheel } from './timer-wheel.js';
 
@@ -11,21 +12,26 @@ const maxDelayMs = 2_147_483_647;
 class SystemRuntime implements Runtime {
   readonly #wheel = new TimerWheel(tickMs, performance.now());
   readonly #long = new Map<Timer, NodeJS.Timeout>();
-  #isTicking = false;
-  /** Made once and wound up again. */
-  #ticker: NodeJS.Timeout | undefined;
+  /** Wakes the loop for the wheel; in no call's context, whoever armed what it is for. */
+  readonly #scope = new AsyncResource('InmeshTimers', { requireManualDestroy: true });
+  #waking: NodeJS.Timeout | undefined;
+  /** When it does, on the monotonic clock; in the past while it is at work. */
+  #wakeMs = Number.POSITIVE_INFINITY;
   #holds = 0;
   #anchor: NodeJS.Timeout | undefined;
 
   readonly #onPoll = (): void => {
-    this.#wheel.advance(performance.now());
-    this.#isTicking = false;
-    this.#schedule();
+    const nowMs = performance.now();
+    this.#wheel.advance(nowMs);
+    this.#waking = undefined;
+    this.#wakeMs = Number.POSITIVE_INFINITY;
+    const { nextMs } = this.#wheel;
+    if (nextMs < this.#wakeMs) this.#wakeAt(nextMs, nowMs);
   };
 
   // One more trip through the poll phase before anything fires: after a stall of the event loop, replies that
   // wait in a socket are read first (0 of 20 false timeouts instead of 20 of 20).
-  readonly #onTick = (): void => {
+  readonly #onWake = (): void => {
     setImmediate(this.#onPoll);
   };
 
@@ -51,7 +57,8 @@ class SystemRuntime implements Runtime {
     const nowMs = performance.now();
     if (this.#wheel.size === 0) this.#wheel.advance(nowMs);
     this.#wheel.arm(timer, nowMs + Math.max(0, delayMs));
-    this.#schedule();
+    // A later one is found when that wakes. Most are: deadlines, disarmed long before.
+    if (timer.timerDueMs < this.#wakeMs) this.#wakeAt(timer.timerDueMs, nowMs);
   }
 
   disarm(timer: Timer): void {
@@ -88,11 +95,13 @@ class SystemRuntime implements Runtime {
     this.#long.set(timer, handle);
   }
 
-  #schedule(): void {
-    if (this.#isTicking || this.#wheel.size === 0) return;
-    this.#isTicking = true;
-    if (this.#ticker === undefined) this.#ticker = setTimeout(this.#onTick, tickMs).unref();
-    else this.#ticker.refresh();
+  /** An idle loop sleeps until something may be due: to wake it costs more than a call's own timers do. */
+  #wakeAt(wakeMs: number, nowMs: number): void {
+    clearTimeout(this.#waking);
+    this.#wakeMs = wakeMs;
+    // Node fires up to a millisecond early.
+    const delayMs = Math.ceil(wakeMs - nowMs) + 1;
+    this.#waking = this.#scope.runInAsyncScope(setTimeout, undefined, this.#onWake, delayMs).unref();
   }
 }
 

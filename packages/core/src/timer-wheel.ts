@@ -33,6 +33,16 @@ export class TimerWheel {
     return this.#count;
   }
 
+  /** When the next timer may be due, within one revolution: none is due before. `Infinity` if none is armed. */
+  get nextMs(): number {
+    if (this.#count === 0) return Number.POSITIVE_INFINITY;
+    for (let ahead = 1; ahead < slotCount; ahead++) {
+      const head = this.#slots[(this.#tick + ahead) & (slotCount - 1)];
+      if (head?.timerNext !== head) return (this.#tick + ahead) * this.#tickMs;
+    }
+    return (this.#tick + slotCount) * this.#tickMs;
+  }
+
   /** Arms `timer` for the absolute time `dueMs`; re-arms it if it is armed. */
   arm(timer: Timer, dueMs: number): void {
     this.disarm(timer);
@@ -91,7 +101,14 @@ export class TimerWheel {
     }
     for (let timer = due.timerNext; timer !== undefined && timer !== due; timer = due.timerNext) {
       this.disarm(timer);
-      timer.onTimer();
+      try {
+        timer.onTimer();
+      } catch (error) {
+        // The others are somebody else's. An application that goes on after it would have no deadlines any more.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
   }
 

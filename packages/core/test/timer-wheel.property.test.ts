@@ -1,5 +1,6 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createTimer, sleepOn, systemRuntime, type Timer, TimerWheel } from '../src/index.js';
 import { createManualRuntime } from '../src/testing.js';
 
@@ -29,7 +30,11 @@ describe('TimerWheel', () => {
         }
         while (nowMs < 10_000) {
           nowMs += stepMs;
+          const before = fired.size;
+          const { nextMs, size } = wheel;
           wheel.advance(nowMs);
+          expect(nextMs < Number.POSITIVE_INFINITY).toBe(size > 0);
+          if (nowMs < nextMs) expect(fired.size).toBe(before);
         }
         expect(wheel.size).toBe(0);
         expect([...fired.keys()].sort()).toEqual([...due.keys()].sort());
@@ -64,6 +69,46 @@ describe('TimerWheel', () => {
     wheel.advance(517);
     expect(log).toEqual(['a', 'a']);
   });
+
+  it('fires the others where one throws, and says what was thrown', () => {
+    const thrown: (() => void)[] = [];
+    const later = vi.spyOn(globalThis, 'queueMicrotask').mockImplementation((task) => void thrown.push(task));
+    try {
+      const wheel = new TimerWheel(1, 0);
+      const log: string[] = [];
+      wheel.arm(
+        createTimer(() => {
+          throw new Error('of a handler');
+        }),
+        5,
+      );
+      wheel.arm(
+        createTimer(() => log.push('the other')),
+        5,
+      );
+      wheel.advance(5);
+      expect(log).toEqual(['the other']);
+      expect(thrown).toHaveLength(1);
+      expect(thrown[0]).toThrow('of a handler');
+      expect(wheel.size).toBe(0);
+    } finally {
+      later.mockRestore();
+    }
+  });
+
+  it('knows when the next one may be due', () => {
+    const wheel = new TimerWheel(8, 0);
+    expect(wheel.nextMs).toBe(Number.POSITIVE_INFINITY);
+    const [soon, late] = [createTimer(() => {}), createTimer(() => {})];
+    wheel.arm(late, 30_000);
+    // A look once in a revolution.
+    expect(wheel.nextMs).toBeGreaterThan(8);
+    expect(wheel.nextMs).toBeLessThanOrEqual(512 * 8);
+    wheel.arm(soon, 20);
+    expect(wheel.nextMs).toBe(24);
+    wheel.disarm(soon);
+    expect(wheel.nextMs).toBeGreaterThan(24);
+  });
 });
 
 describe('sleepOn', () => {
@@ -93,6 +138,39 @@ describe('systemRuntime', () => {
     await Promise.all([40, 5, 20].map((ms) => systemRuntime.sleep(ms).then(() => order.push(ms))));
     expect(order).toEqual([5, 20, 40]);
     expect(systemRuntime.now() - start).toBeGreaterThanOrEqual(40);
+  });
+
+  it('lets the loop sleep until something may be due', async () => {
+    const far = createTimer(() => {});
+    systemRuntime.arm(far, 3500);
+    const { loopCount } = performance.nodeTiming.uvMetricsInfo;
+    await systemRuntime.sleep(200);
+    systemRuntime.disarm(far);
+    // A tick each 8 ms would be fifty.
+    expect(performance.nodeTiming.uvMetricsInfo.loopCount - loopCount).toBeLessThan(25);
+  });
+
+  it('finds a timer that is armed for earlier than the one it sleeps for', async () => {
+    const log: string[] = [];
+    const late = createTimer(() => log.push('late'));
+    systemRuntime.arm(late, 3000);
+    await systemRuntime.sleep(10).then(() => log.push('soon'));
+    systemRuntime.disarm(late);
+    await systemRuntime.sleep(1);
+    expect(log).toEqual(['soon']);
+  });
+
+  it('fires in no context of whoever armed it', async () => {
+    const context = new AsyncLocalStorage<string>();
+    const seen = await new Promise((resolve) => {
+      context.run('of a call', () => {
+        systemRuntime.arm(
+          createTimer(() => resolve(context.getStore())),
+          1,
+        );
+      });
+    });
+    expect(seen).toBeUndefined();
   });
 
   it('disarms timers beyond the span of the wheel', async () => {
