@@ -26,8 +26,9 @@ export interface Runtime {
    * the event loop, so that a reply that already waits in a socket wins against its timeout.
    *
    * @param delayMs - Milliseconds; a value below 0 counts as 0.
+   * @param nowMs - {@link now}, where it was just read: to read it costs more than to arm. @defaultValue it is read
    */
-  arm(timer: Timer, delayMs: number): void;
+  arm(timer: Timer, delayMs: number, nowMs?: number): void;
   /** Disarms `timer`; harmless if it is not armed. */
   disarm(timer: Timer): void;
   /** Keeps the process alive until {@link release}; counted. For work that only a timer continues. */

@@ -47,14 +47,12 @@ class SystemRuntime implements Runtime {
     return Math.random();
   }
 
-  arm(timer: Timer, delayMs: number): void {
+  arm(timer: Timer, delayMs: number, nowMs = performance.now()): void {
     this.disarm(timer);
     if (delayMs > wheelSpanMs) {
       this.#armLong(timer, delayMs);
       return;
     }
-    // Read once: the clock costs as much as everything else here.
-    const nowMs = performance.now();
     if (this.#wheel.size === 0) this.#wheel.advance(nowMs);
     this.#wheel.arm(timer, nowMs + Math.max(0, delayMs));
     // A later one is found when that wakes. Most are: deadlines, disarmed long before.

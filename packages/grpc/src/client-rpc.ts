@@ -319,7 +319,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     const { headTimeoutMs } = this.forward.policy.rules;
     if (headTimeoutMs <= 0) return;
     this.headDueMs = nowMs + headTimeoutMs;
-    this.#parts.runtime.arm(this, headTimeoutMs);
+    this.#parts.runtime.arm(this, headTimeoutMs, nowMs);
   }
 
   #disarm(): void {

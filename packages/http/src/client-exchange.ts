@@ -60,6 +60,8 @@ export interface ExchangeParts {
   readonly trace: CallTrace | undefined;
   /** Notes what comes of attempts, if somebody wants to know. */
   readonly attemptLog: AttemptLog | undefined;
+  /** When it began, on the monotonic clock, in milliseconds. */
+  readonly startedMs: number;
   /** Absolute end, in milliseconds; `Infinity` if none. */
   readonly deadlineMs: number;
   /** Told once, when the call is over. */
@@ -103,7 +105,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       headers: request.headers,
       cluster: parts.name,
       parent: parts.parent,
-      startedMs: parts.runtime.now(),
+      startedMs: parts.startedMs,
       onCancel: (reason) => this.#cancel(reason, reason),
     });
     if (parts.deadlineMs !== Number.POSITIVE_INFINITY) this.#call.tightenDeadline(parts.deadlineMs);

@@ -189,6 +189,7 @@ class MeshDispatcher extends Dispatcher {
     const parent = context.current();
     const trace = tracing?.begin();
     tracing?.carry(request.headers, parent, trace);
+    const nowMs = runtime.now();
     const timeoutMs = forward?.policy.rules.timeoutMs ?? 0;
     const isBound = timeoutMs > 0 || parent !== undefined;
     const target = cluster?.name ?? name;
@@ -201,7 +202,8 @@ class MeshDispatcher extends Dispatcher {
       parent,
       trace,
       attemptLog: openAttemptLog(keepsAttempts, runtime),
-      deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, runtime.now()) : Number.POSITIVE_INFINITY,
+      startedMs: nowMs,
+      deadlineMs: isBound ? outboundDeadlineMs(parent, timeoutMs, nowMs) : Number.POSITIVE_INFINITY,
       onEnd: this.#onEnd,
       pools: this.#pools,
       runtime,

@@ -148,7 +148,7 @@ export class CallDriver implements Timer {
     // Nothing follows any more, and what ends the reply is not what ended the attempts before.
     this.#tried = undefined;
     if (this.#call.deadlineMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
-    else this.#runtime.arm(this, Math.ceil(this.#call.deadlineMs - nowMs));
+    else this.#runtime.arm(this, Math.ceil(this.#call.deadlineMs - nowMs), nowMs);
     return true;
   }
 
@@ -386,7 +386,7 @@ export class CallDriver implements Timer {
       ? this.#call.deadlineMs
       : Math.min(this.#call.deadlineMs, orNever(this.#headDueMs), orNever(this.#attemptDueMs));
     if (dueMs === Number.POSITIVE_INFINITY) this.#runtime.disarm(this);
-    else this.#runtime.arm(this, Math.ceil(dueMs - nowMs));
+    else this.#runtime.arm(this, Math.ceil(dueMs - nowMs), nowMs);
   }
 
   #onAttemptTimeout(nowMs: number): void {

@@ -86,21 +86,24 @@ export function deadline(runtime: Runtime): Layer {
       if (side !== 'server') return undefined;
       return {
         request(call) {
+          let nowMs: number | undefined;
           if (call.protocol !== 'grpc') {
             if (call.facts.connection.peer === undefined) return undefined;
             const value = call.headers.get(deadlineHeader);
             if (value === undefined) return undefined;
             const leftMs = parseDeadline(value);
             if (leftMs === undefined) return undefined;
-            call.tightenDeadline(runtime.now() + leftMs);
+            nowMs = runtime.now();
+            call.tightenDeadline(nowMs + leftMs);
           }
           if (call.deadlineMs === Number.POSITIVE_INFINITY) return undefined;
-          const leftMs = call.deadlineMs - runtime.now();
+          nowMs ??= runtime.now();
+          const leftMs = call.deadlineMs - nowMs;
           if (leftMs <= 0) return { kind: 'reject', error: expired(call) };
           if (call.protocol === 'grpc') return undefined;
           const timer = new Expiry(call);
           call.set(expiry, timer);
-          runtime.arm(timer, leftMs);
+          runtime.arm(timer, leftMs, nowMs);
           return undefined;
         },
         end(call) {
