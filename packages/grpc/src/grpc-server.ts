@@ -31,6 +31,7 @@ import { connectionFacts } from '@inmesh/identity';
 import { MessageMeter } from './message-meter.js';
 import {
   addInterceptor,
+  guardDetails,
   metadataOf,
   onStart,
   type StreamListener,
@@ -111,6 +112,7 @@ function noteInterceptor(context: CallContext, current: () => Call | undefined):
     if (inbound === undefined) return call as ServerInterceptingCall;
     const metadata: NotedMetadata | undefined = metadataOf(call);
     if (metadata !== undefined) metadata[callKey] = inbound;
+    guardDetails(call);
     const inside = (handle: () => void): void => context.run(inbound, handle);
     onStart(call, (listener) => {
       // The handler runs when the request is whole, or, if that is a stream, before its first message.

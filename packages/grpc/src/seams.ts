@@ -191,6 +191,27 @@ export function metadataOf(call: object): Metadata | undefined {
   return metadata;
 }
 
+type SentStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+
+/** A half of a surrogate pair, which has no encoding. */
+const halfPair = /\p{Surrogate}/u;
+
+/** Shared by all calls: no closure for each. */
+function sendWellFormed(this: ServerInterceptingCallInterface, status: SentStatus): void {
+  const { sendStatus } = Object.getPrototypeOf(this) as ServerInterceptingCallInterface;
+  const { details } = status;
+  const isFit = typeof details !== 'string' || !halfPair.test(details);
+  sendStatus.call(this, isFit ? status : { ...status, details: Buffer.from(details).toString() });
+}
+
+/**
+ * Keeps a status whose details have half a surrogate pair, such as what a caller sent cut in two, from ending the
+ * process: grpc-js encodes them inside an event, and that throws.
+ */
+export function guardDetails(call: ServerInterceptingCallInterface): void {
+  call.sendStatus = sendWellFormed;
+}
+
 /** What a server's call tells its handler. */
 type ServerListener = Parameters<ServerInterceptingCallInterface['start']>[0];
 

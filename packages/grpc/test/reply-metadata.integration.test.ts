@@ -78,6 +78,28 @@ describe('metadata of replies', () => {
     await isWell(all);
   });
 
+  // A caller sends a text that ends in the middle of a character; the handler says it again.
+  it.each([
+    ['at once', (_call, done) => done({ code: 5, details: 'no \ud83d, 100 % \udc00' })],
+    [
+      'after a head',
+      (call, done) => {
+        call.sendMetadata(metadataOf([['x-own', 'kept']]));
+        done({ code: 5, details: 'no \ud83d, 100 % \udc00' });
+      },
+    ],
+  ] satisfies [string, Unary][])(
+    'details with half of a surrogate pair, %s, are sent without it',
+    async (_what, answer) => {
+      const all = await beside(answer as Unary);
+      expect(await fault(all.client.unary('x'))).toMatchObject({
+        code: 5,
+        details: 'no \ufffd, 100 % \ufffd',
+      });
+      await isWell(all);
+    },
+  );
+
   it.each([
     ['too large, of an error', (_call, done) => done({ code: 5, details: 'no', metadata: big(62_000) })],
     ['too large, after a reply', (_call, done) => done(null, 'ok', big(62_000))],

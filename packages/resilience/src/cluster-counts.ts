@@ -34,7 +34,8 @@ export abstract class ClusterCounts {
   /** Chance. */
   readonly random: () => number;
   readonly #logger: ClusterParts['logger'];
-  readonly #thrown = new Set<string>();
+  /** What threw already; most clusters have no functions of the application. */
+  #thrown: Set<string> | undefined;
 
   /** @param cluster - As configured now. */
   constructor(cluster: Cluster, { runtime, logger }: ClusterParts) {
@@ -81,7 +82,8 @@ export abstract class ClusterCounts {
 
   /** Something of the user's threw instead of answering; calls go on without it. Logged once. */
   onThrown(what: 'backoff' | 'balancer' | 'classifier', error: unknown): void {
-    if (this.#thrown.has(what)) return;
+    if (this.#thrown?.has(what) === true) return;
+    this.#thrown ??= new Set();
     this.#thrown.add(what);
     this.#logger.error({ cluster: this.name, what, error }, 'a function of the application threw');
   }

@@ -24,15 +24,18 @@ const rescueIntervalMs = 1000;
 /** Replies that the average of {@link ClusterState.typicalMs} goes over. */
 const typicalWindow = 16;
 
+const noEndpoints: ReadonlyMap<string, EndpointState> = new Map();
+
 /**
  * The live state of one cluster: endpoints and what is known of them, beside what it counts. It survives snapshots;
  * calls pick on it as it is, whichever plan they hold.
  */
 export class ClusterState extends ClusterCounts {
   readonly #parts: ClusterParts;
-  readonly #listeners = new Set<() => void>();
+  /** Channels of gRPC; a cluster that is called over HTTP has none. */
+  #listeners: Set<() => void> | undefined;
   #cluster: Cluster;
-  #states = new Map<string, EndpointState>();
+  #states: ReadonlyMap<string, EndpointState> = noEndpoints;
   #levels: EndpointLevels;
   #ejected = 0;
   #nextChangeMs = 0;
@@ -96,16 +99,17 @@ export class ClusterState extends ClusterCounts {
 
   /** Calls `listener` when endpoints join or leave. */
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const listeners = (this.#listeners ??= new Set());
+    listeners.add(listener);
+    return () => listeners.delete(listener);
   }
 
   /** It is not configured any more: connections to its endpoints end when what goes over them has. */
   close(): void {
     this.#unsubscribe();
     for (const endpoint of this.#states.values()) endpoint.isGone = true;
-    for (const listener of this.#listeners) listener();
-    this.#listeners.clear();
+    for (const listener of this.#listeners ?? []) listener();
+    this.#listeners?.clear();
   }
 
   /**
@@ -221,7 +225,7 @@ export class ClusterState extends ClusterCounts {
     const states = mergeEndpoints(this.#states, endpoints, this.rules.slowStart, nowMs);
     this.#states = states;
     this.#rebuild(nowMs);
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners ?? []) listener();
   }
 
   #probes(): number {

@@ -137,11 +137,12 @@ export class MetricStore {
 
   /** Adds a family of histograms. @param bounds - Upper bounds, ascending. */
   histogram(options: FamilyOptions, bounds: readonly number[]): Family<HistogramSeries> {
+    const shared = Float64Array.from(bounds);
     return this.#add(
       new Family(
         options,
         'histogram',
-        (values, nowMs) => new HistogramSeries(values, nowMs, bounds),
+        (values, nowMs) => new HistogramSeries(values, nowMs, shared),
         this.#limits,
       ),
     );
