@@ -38,10 +38,10 @@ export abstract class ClusterCounts {
   #thrown: Set<string> | undefined;
 
   /** @param cluster - As configured now. */
-  constructor(cluster: Cluster, { runtime, logger }: ClusterParts) {
+  constructor(cluster: Cluster, { runtime, random, logger }: ClusterParts) {
     this.name = cluster.name;
     this.#logger = logger;
-    this.random = runtime.random.bind(runtime);
+    this.random = random ?? runtime.random.bind(runtime);
     this.budget = new RetryBudget(cluster.rules.retryBudget);
   }
 

@@ -5,6 +5,8 @@ import type { BalancerFactory } from './balancers.js';
 export interface ClusterParts {
   /** Time and chance. */
   readonly runtime: Runtime;
+  /** The runtime's chance as a function, one for all clusters. @defaultValue one for each */
+  readonly random?: () => number;
   /** Told about ejections. */
   readonly logger: Logger;
   /** Our own `region/zone/subzone`. @defaultValue not known */

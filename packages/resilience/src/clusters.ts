@@ -9,7 +9,7 @@ export class Clusters {
 
   /** @param parts - Shared by all of them. */
   constructor(parts: ClusterParts) {
-    this.#parts = parts;
+    this.#parts = { random: parts.runtime.random.bind(parts.runtime), ...parts };
   }
 
   /** State of a cluster, under its configuration in the snapshot that the caller holds. */

@@ -63,12 +63,80 @@ function groupBy<K>(
   return groups;
 }
 
+function sharesOf(input: LevelsInput, usable: EndpointState[]): Shares {
+  const { endpoints, rules } = input;
+  const levels = [...groupBy(endpoints, (one) => priorityOf(input, one))]
+    .sort(([a], [b]) => a - b)
+    .map(([, level]) => level);
+  const load = priorityLoad(levels.map(healthOf), rules.overprovisioning, rules.panicPercent);
+  const shares: Share[] = [];
+  levels.forEach((level, i) => {
+    const percent = load.percent[i] ?? 0;
+    if (percent === 0) return;
+    const isPanicking = load.isPanicking[i] ?? false;
+    const members = isPanicking ? level : level.filter(isHealthy);
+    if (members.length === 0) return;
+    usable.push(...members);
+    const inner = localities(input, level, members, isPanicking);
+    addShare(
+      shares,
+      percent,
+      inner.length === 1 && inner[0] !== undefined ? inner[0].balancer : nested(inner, input.random),
+    );
+  });
+  return shares;
+}
+
+/** Priority as configured, refined by how near an endpoint is. */
+function priorityOf(input: LevelsInput, { endpoint }: EndpointState): number {
+  const { rules, locality } = input;
+  const priority = endpoint.priority ?? 0;
+  if (!rules.localityFailover || locality === '') return priority * 4;
+  return priority * 4 + localityDistance(locality, endpoint.locality);
+}
+
+function localities(
+  input: LevelsInput,
+  level: readonly EndpointState[],
+  members: readonly EndpointState[],
+  isPanicking: boolean,
+): Shares {
+  const { localityWeights, overprovisioning } = input.rules;
+  if (localityWeights === undefined) return [{ upTo: 1, balancer: balancerOf(input, members) }];
+  const shares: Share[] = [];
+  for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
+    const inside = isPanicking ? all : all.filter(isHealthy);
+    if (inside.length === 0) continue;
+    const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
+    const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
+    addShare(shares, size, balancerOf(input, inside));
+  }
+  // Weights of 0 must not leave a level without any endpoint that the priorities count on.
+  return shares.length > 0 ? shares : [{ upTo: 1, balancer: balancerOf(input, members) }];
+}
+
+function balancerOf(input: LevelsInput, members: readonly EndpointState[]): Balancer {
+  const { factory, rules, random, nowMs } = input;
+  const ramp = rules.slowStart ?? recoveryRamp;
+  const weightOf: BalancerInput['weightOf'] = (endpoint, now) => {
+    const { rampFromMs, rampMs, weight } = endpoint;
+    const elapsed = now - rampFromMs;
+    return elapsed >= rampMs ? weight : weight * rampFactor(ramp, elapsed, rampMs);
+  };
+  const first = members[0]?.weight ?? 1;
+  const isUniform = members.every((one) => one.weight === first && one.rampFromMs + one.rampMs <= nowMs);
+  // Endpoints of weight 0 get nothing, as long as there is any other.
+  const weighted = members.filter((one) => one.weight > 0);
+  const endpoints = weighted.length > 0 ? weighted : members;
+  return factory({ endpoints, weightOf, isUniform, choices: rules.choices, random });
+}
+
 /**
  * Endpoints as picks want them: priorities, localities and packed arrays, built when something changes and never for
  * a call. Frozen in what it contains; latency and calls in flight live on the endpoints.
  */
 export class EndpointLevels {
-  readonly #input: LevelsInput;
+  readonly #random: () => number;
   readonly #shares: Shares;
   /** When a ramp ends, so that shares become simpler; `Infinity` if none is under way. */
   readonly rampsEndMs: number;
@@ -77,87 +145,20 @@ export class EndpointLevels {
 
   /** @param input - See there. */
   constructor(input: LevelsInput) {
-    this.#input = input;
+    this.#random = input.random;
     const { endpoints, nowMs } = input;
     this.rampsEndMs = endpoints.reduce((endMs, { rampFromMs, rampMs }) => {
       const end = rampFromMs + rampMs;
       return end > nowMs ? Math.min(endMs, end) : endMs;
     }, Number.POSITIVE_INFINITY);
     const usable: EndpointState[] = [];
-    this.#shares = this.#build(usable);
+    this.#shares = sharesOf(input, usable);
     this.usable = usable;
   }
 
   /** Picks by the rules; `undefined` if there is nothing to pick from. */
   pick(nowMs: number): EndpointState | undefined {
-    return choose(this.#shares, this.#input.random)?.pick(nowMs);
-  }
-
-  #build(usable: EndpointState[]): Shares {
-    const { endpoints, rules } = this.#input;
-    const levels = [...groupBy(endpoints, (one) => this.#priorityOf(one))]
-      .sort(([a], [b]) => a - b)
-      .map(([, level]) => level);
-    const load = priorityLoad(levels.map(healthOf), rules.overprovisioning, rules.panicPercent);
-    const shares: Share[] = [];
-    levels.forEach((level, i) => {
-      const percent = load.percent[i] ?? 0;
-      if (percent === 0) return;
-      const isPanicking = load.isPanicking[i] ?? false;
-      const members = isPanicking ? level : level.filter(isHealthy);
-      if (members.length === 0) return;
-      usable.push(...members);
-      const inner = this.#localities(level, members, isPanicking);
-      addShare(
-        shares,
-        percent,
-        inner.length === 1 && inner[0] !== undefined ? inner[0].balancer : nested(inner, this.#input.random),
-      );
-    });
-    return shares;
-  }
-
-  /** Priority as configured, refined by how near an endpoint is. */
-  #priorityOf({ endpoint }: EndpointState): number {
-    const { rules, locality } = this.#input;
-    const priority = endpoint.priority ?? 0;
-    if (!rules.localityFailover || locality === '') return priority * 4;
-    return priority * 4 + localityDistance(locality, endpoint.locality);
-  }
-
-  #localities(
-    level: readonly EndpointState[],
-    members: readonly EndpointState[],
-    isPanicking: boolean,
-  ): Shares {
-    const { localityWeights, overprovisioning } = this.#input.rules;
-    if (localityWeights === undefined) return [{ upTo: 1, balancer: this.#balancer(members) }];
-    const shares: Share[] = [];
-    for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
-      const inside = isPanicking ? all : all.filter(isHealthy);
-      if (inside.length === 0) continue;
-      const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
-      const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
-      addShare(shares, size, this.#balancer(inside));
-    }
-    // Weights of 0 must not leave a level without any endpoint that the priorities count on.
-    return shares.length > 0 ? shares : [{ upTo: 1, balancer: this.#balancer(members) }];
-  }
-
-  #balancer(members: readonly EndpointState[]): Balancer {
-    const { factory, rules, random, nowMs } = this.#input;
-    const ramp = rules.slowStart ?? recoveryRamp;
-    const weightOf: BalancerInput['weightOf'] = (endpoint, now) => {
-      const { rampFromMs, rampMs, weight } = endpoint;
-      const elapsed = now - rampFromMs;
-      return elapsed >= rampMs ? weight : weight * rampFactor(ramp, elapsed, rampMs);
-    };
-    const first = members[0]?.weight ?? 1;
-    const isUniform = members.every((one) => one.weight === first && one.rampFromMs + one.rampMs <= nowMs);
-    // Endpoints of weight 0 get nothing, as long as there is any other.
-    const weighted = members.filter((one) => one.weight > 0);
-    const endpoints = weighted.length > 0 ? weighted : members;
-    return factory({ endpoints, weightOf, isUniform, choices: rules.choices, random });
+    return choose(this.#shares, this.#random)?.pick(nowMs);
   }
 }
 
