@@ -3,9 +3,17 @@
 import { openGrpc } from './grpc-client.js';
 import { holdConnections } from './hold.js';
 import { openFetch, openHttp } from './http-client.js';
-import type { Order, RoleConfig, Slice, SliceResult, Usage } from './protocol.js';
+import {
+  type Order,
+  type RoleConfig,
+  type Slice,
+  type SliceResult,
+  traceIf,
+  type Usage,
+} from './protocol.js';
 
 const config = JSON.parse(process.argv[2] ?? '{}') as RoleConfig;
+await traceIf(config.variant);
 const open = { http: openHttp, fetch: openFetch, grpc: openGrpc }[config.wire];
 const call = await open(config);
 

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import { openMesh } from './open-mesh.js';
 import { openDiy } from './peers/diy-client.js';
 import { openPool, path } from './pool.js';
-import { deadlineMs, type RoleConfig } from './protocol.js';
+import { deadlineMs, isMesh, type RoleConfig } from './protocol.js';
 
 /** Makes one call; fails if it does. */
 export type Call = () => Promise<void>;
@@ -35,10 +35,12 @@ export async function openHttp(config: RoleConfig): Promise<Call> {
     case 'bare-equal':
       return openEqual(config);
     case 'diy':
+    case 'diy-traced':
     case 'diy-uncounted':
       return openDiy(config);
     case 'mesh':
-    case 'mesh-one': {
+    case 'mesh-one':
+    case 'mesh-traced': {
       const { dispatcher } = await openMesh(config);
       return () => ask(dispatcher, { origin: 'http://server', path, method: 'GET' });
     }
@@ -53,11 +55,11 @@ export async function openHttp(config: RoleConfig): Promise<Call> {
 
 /** Calls through `fetch`. */
 export async function openFetch(config: RoleConfig): Promise<Call> {
-  const isMesh = config.variant === 'mesh' || config.variant === 'mesh-one';
-  const mesh = isMesh ? await openMesh(config) : undefined;
-  const origin = isMesh ? 'http://server' : `https://localhost:${config.ports[0]}`;
+  const mesh = isMesh(config.variant) ? await openMesh(config) : undefined;
+  const origin = mesh !== undefined ? 'http://server' : `https://localhost:${config.ports[0]}`;
   // The types of the built-in fetch know the undici they were made for, and take any at run time.
-  const init = isMesh ? undefined : ({ dispatcher: openPool(origin, config) } as unknown as RequestInit);
+  const init =
+    mesh !== undefined ? undefined : ({ dispatcher: openPool(origin, config) } as unknown as RequestInit);
   const fetcher = mesh?.fetch ?? fetch;
   return async () => {
     const reply = await fetcher(`${origin}${path}`, init);

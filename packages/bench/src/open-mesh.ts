@@ -8,7 +8,7 @@ export async function openMesh({ material, variant, ports }: RoleConfig): Return
     serviceName: 'client',
     devCaDir: material.caDir,
     upstreams: { server: ports.map((port) => `127.0.0.1:${port}`).join(',') },
-    ...(variant === 'mesh' ? { deadline: deadlineMs } : {}),
+    ...(variant === 'mesh-one' ? {} : { deadline: deadlineMs }),
     logLevel: 'error',
   });
 }

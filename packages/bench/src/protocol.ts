@@ -2,9 +2,19 @@
  * Who is compared. `bare` is what a careful user would write without us: over HTTP one pool to one endpoint, over
  * gRPC round robin over three. `bare-equal` has the endpoints and headers of `mesh`, which is ours with three
  * endpoints, retries armed and a deadline; `mesh-one` is ours as it comes, with one endpoint. `plain` is an
- * application behind a proxy. `diy` is made of libraries; `diy-uncounted` without their metrics.
+ * application behind a proxy. `diy` is made of libraries; `diy-uncounted` without their metrics. `diy-traced` and
+ * `mesh-traced` record one of a hundred traces.
  */
-export type Variant = 'bare' | 'bare-equal' | 'diy' | 'diy-uncounted' | 'mesh' | 'mesh-one' | 'plain';
+export type Variant =
+  | 'bare'
+  | 'bare-equal'
+  | 'diy'
+  | 'diy-traced'
+  | 'diy-uncounted'
+  | 'mesh'
+  | 'mesh-one'
+  | 'mesh-traced'
+  | 'plain';
 /** What is spoken. `fetch` differs from `http` in the client alone. */
 export type Wire = 'fetch' | 'grpc' | 'http';
 
@@ -32,9 +42,32 @@ export interface RoleConfig {
 /** Bound on a call where there is one, in milliseconds; wide, so that a machine that is busy otherwise fails no call. */
 export const deadlineMs = 30_000;
 
+/** Whether it is ours. */
+export function isMesh(variant: Variant): boolean {
+  return variant === 'mesh' || variant === 'mesh-one' || variant === 'mesh-traced';
+}
+
+/** Whether it is made of libraries. */
+export function isDiy(variant: Variant): boolean {
+  return variant === 'diy' || variant === 'diy-traced' || variant === 'diy-uncounted';
+}
+
+/** Begins to trace, if the variant does. */
+export async function traceIf(variant: Variant): Promise<void> {
+  if (variant !== 'diy-traced' && variant !== 'mesh-traced') return;
+  const { instrument, startSdk } = await import('./peers/tracing.js');
+  startSdk();
+  if (isDiy(variant)) instrument();
+}
+
 /** Endpoints of a server. */
 export function listenersOf(variant: Variant, wire: Wire): number {
-  return variant === 'mesh' || variant === 'bare-equal' || (wire === 'grpc' && variant === 'bare') ? 3 : 1;
+  return variant === 'mesh' ||
+    variant === 'mesh-traced' ||
+    variant === 'bare-equal' ||
+    (wire === 'grpc' && variant === 'bare')
+    ? 3
+    : 1;
 }
 
 /** What a client is asked to do: so many at once, or so many a second. */

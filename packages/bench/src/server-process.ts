@@ -12,7 +12,7 @@ import { createMesh } from 'inmesh';
 import { unary } from './grpc-method.js';
 import { guard } from './peers/diy-server.js';
 import { makePolicies } from './policies.js';
-import { listenersOf, type Order, type RoleConfig, type Usage } from './protocol.js';
+import { isDiy, isMesh, listenersOf, type Order, type RoleConfig, traceIf, type Usage } from './protocol.js';
 import { tlsOf } from './tls.js';
 
 const config = JSON.parse(process.argv[2] ?? '{}') as RoleConfig;
@@ -52,8 +52,7 @@ function bareGrpc(): Promise<number> {
 function bareHttp(): Promise<number> {
   const { variant, material, policies } = config;
   if (variant === 'plain') return listen(createPlainServer(handle));
-  const isDiy = variant === 'diy' || variant === 'diy-uncounted';
-  const handler = isDiy ? guard(handle, policies, variant === 'diy') : handle;
+  const handler = isDiy(variant) ? guard(handle, policies, variant !== 'diy-uncounted') : handle;
   return listen(
     createServer(
       { ...tlsOf(material), requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
@@ -86,8 +85,8 @@ process.on('message', ({ kind }: Order) => {
 });
 process.on('disconnect', () => process.exit());
 
-const isMesh = config.variant === 'mesh' || config.variant === 'mesh-one';
-const open = isMesh ? await openMesh() : config.wire === 'grpc' ? bareGrpc : bareHttp;
+await traceIf(config.variant);
+const open = isMesh(config.variant) ? await openMesh() : config.wire === 'grpc' ? bareGrpc : bareHttp;
 const ports: number[] = [];
 while (ports.length < listenersOf(config.variant, config.wire)) ports.push(await open());
 process.send?.({ ports });

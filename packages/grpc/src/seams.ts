@@ -198,10 +198,10 @@ const halfPair = /\p{Surrogate}/u;
 
 /** Shared by all calls: no closure for each. */
 function sendWellFormed(this: ServerInterceptingCallInterface, status: SentStatus): void {
-  const { sendStatus } = Object.getPrototypeOf(this) as ServerInterceptingCallInterface;
+  const plain = Object.getPrototypeOf(this) as ServerInterceptingCallInterface;
   const { details } = status;
   const isFit = typeof details !== 'string' || !halfPair.test(details);
-  sendStatus.call(this, isFit ? status : { ...status, details: Buffer.from(details).toString() });
+  plain.sendStatus.call(this, isFit ? status : { ...status, details: Buffer.from(details).toString() });
 }
 
 /**

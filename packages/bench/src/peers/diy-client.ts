@@ -17,7 +17,7 @@ export function openDiy(config: RoleConfig): () => Promise<void> {
     help: 'Time to the end of a reply.',
     labelNames: ['upstream', 'method', 'code'],
   });
-  const isCounted = config.variant === 'diy';
+  const isCounted = config.variant !== 'diy-uncounted';
   return () =>
     policy.execute(async ({ signal }) => {
       const end = isCounted ? seconds.startTimer({ upstream: 'server', method: 'GET' }) : undefined;

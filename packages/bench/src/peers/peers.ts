@@ -28,6 +28,8 @@ export async function peers(material: Material, effort: Effort): Promise<readonl
   const others: Contestant[] = [
     contestant('diy', 'http', 'diy'),
     contestant('diy-uncounted', 'http', 'diy.uncounted'),
+    contestant('diy-traced', 'http', 'diy.traced'),
+    contestant('mesh-traced', 'http', 'ours.traced'),
   ];
   const skipped: Row[] = [];
   for (const [name, kind] of kinds) {
@@ -38,11 +40,11 @@ export async function peers(material: Material, effort: Effort): Promise<readonl
   const readings = await compare([contestant('mesh'), ...others], c16, material, effort);
   const rows = others.flatMap(({ name }) => {
     const labels = { baseline: 'mesh', load: 'c16', foreignCores: readings.foreignCores };
-    const isDiy = name === 'diy';
+    const isGoal = name === 'diy.traced';
     return [
       ratioRow(`${name}.cpu`, readings.ratios(name, 'mesh', 'c16', 'cpuUs'), {
         ...labels,
-        ...(isDiy ? { goal: 2, isFloor: true } : {}),
+        ...(isGoal ? { goal: 2, isFloor: true } : {}),
       }),
       ratioRow(`${name}.p50`, readings.ratios(name, 'mesh', 'c16', 'p50Us'), labels),
     ];

@@ -34,15 +34,16 @@ function statusName(status: StatusCode): string {
   return status.replaceAll('-', '_').toUpperCase();
 }
 
-/** What a call is, on either side. */
+/** What a call is, on either side; a new object, to which more may be added. */
 export function requestAttributes({ protocol, facts }: Call): Attributes {
   if (protocol === 'grpc') return { 'rpc.system.name': 'grpc', 'rpc.method': rpcMethodOf(facts) };
   const method = methodOf(facts);
-  return {
+  const attributes: Attributes = {
     'http.request.method': method,
-    ...(method === '_OTHER' ? { 'http.request.method_original': facts.method.slice(0, 32) } : {}),
     'network.protocol.version': protocol === 'http2' ? '2' : '1.1',
   };
+  if (method === '_OTHER') attributes['http.request.method_original'] = facts.method.slice(0, 32);
+  return attributes;
 }
 
 /** Marks a span as failed. @param type - Of the error, of low cardinality. */

@@ -1,7 +1,8 @@
 import { Server } from 'node:http';
 import { type Call, CallContext, contextKey, type Headers, type Layer, type RefusedCall } from '@inmesh/core';
-import type { Context, Span, TextMapGetter } from '@opentelemetry/api';
+import type { Attributes, Context, Span, TextMapGetter } from '@opentelemetry/api';
 import { endServerSpan, methodOf, requestAttributes, rpcMethodOf } from './attributes.js';
+import { lean } from './lean-context.js';
 import { harmless, hasTracer, otel, runIn, tracer } from './otel.js';
 
 /** An inbound call that is traced. */
@@ -30,26 +31,27 @@ function isInstrumented(): boolean {
 /** Kind of a span of the API. */
 const serverKind = 1;
 
+function serverAttributes(call: Call): Attributes {
+  const { facts, protocol } = call;
+  const { isEncrypted, peer, remoteIp, remotePort } = facts.connection;
+  const attributes = requestAttributes(call);
+  if (protocol !== 'grpc') {
+    attributes['url.path'] = facts.path;
+    attributes['url.scheme'] = isEncrypted ? 'https' : 'http';
+  }
+  attributes['network.peer.address'] = remoteIp;
+  attributes['network.peer.port'] = remotePort;
+  if (peer !== undefined) attributes['inmesh.peer.id'] = peer.id.uri;
+  return attributes;
+}
+
 function startSpan(call: Call): ServerTrace {
   const { propagation, trace, ROOT_CONTEXT } = otel();
   const { facts, protocol } = call;
-  const isGrpc = protocol === 'grpc';
-  const parent = propagation.extract(ROOT_CONTEXT, call.headers, getter);
-  const { peer, remoteIp, remotePort } = facts.connection;
+  const parent = propagation.extract(lean(ROOT_CONTEXT), call.headers, getter);
   const span = tracer().startSpan(
-    isGrpc ? rpcMethodOf(facts) : methodOf(facts),
-    {
-      kind: serverKind,
-      attributes: {
-        ...requestAttributes(call),
-        ...(isGrpc
-          ? {}
-          : { 'url.path': facts.path, 'url.scheme': facts.connection.isEncrypted ? 'https' : 'http' }),
-        'network.peer.address': remoteIp,
-        'network.peer.port': remotePort,
-        ...(peer === undefined ? {} : { 'inmesh.peer.id': peer.id.uri }),
-      },
-    },
+    protocol === 'grpc' ? rpcMethodOf(facts) : methodOf(facts),
+    { kind: serverKind, attributes: serverAttributes(call) },
     parent,
   );
   return { span, context: trace.setSpan(parent, span) };
