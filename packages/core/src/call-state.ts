@@ -42,7 +42,8 @@ export class CallState implements Call {
   connection: ConnectionFacts | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
-  #values: Map<ContextKey<unknown>, unknown> | undefined;
+  /** Keys and values in turn: calls have few, and to make a map takes longer than to look through these. */
+  #values: unknown[] | undefined;
   #isDone = false;
   readonly #onCancel: (reason: MeshError) => void;
 
@@ -95,14 +96,25 @@ export class CallState implements Call {
   }
 
   get<T>(key: ContextKey<T>): T | undefined {
-    const own = this.#values?.get(key);
+    const at = this.#find(key);
+    const own = at < 0 ? undefined : this.#values?.[at + 1];
     if (own !== undefined) return own as T;
     return key.isCarried ? this.parent?.get(key) : undefined;
   }
 
   set<T>(key: ContextKey<T>, value: T): void {
-    this.#values ??= new Map();
-    this.#values.set(key, value);
+    const values = (this.#values ??= []);
+    const at = this.#find(key);
+    if (at < 0) values.push(key, value);
+    else values[at + 1] = value;
+  }
+
+  /** @returns its place, -1 if it was never set */
+  #find(key: ContextKey<unknown>): number {
+    const values = this.#values;
+    if (values === undefined) return -1;
+    for (let i = 0; i < values.length; i += 2) if (values[i] === key) return i;
+    return -1;
   }
 }
 

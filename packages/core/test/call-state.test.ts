@@ -25,6 +25,18 @@ describe('CallState', () => {
     expect([child.get(carried), parent.get(carried)]).toEqual(['other', 'acme']);
   });
 
+  it('keeps the last value of each of many keys, whatever they hold', () => {
+    const keys = Array.from({ length: 20 }, (_, i) => contextKey<unknown>(`key ${i}`));
+    const call = createCall();
+    // A value that is a key is none.
+    keys.forEach((key, i) => call.set(key, keys[(i + 1) % keys.length]));
+    keys.forEach((key, i) => void (i % 2 === 0 && call.set(key, i)));
+    expect(keys.map((key) => call.get(key))).toEqual(
+      keys.map((_, i) => (i % 2 === 0 ? i : keys[(i + 1) % keys.length])),
+    );
+    expect(call.get(contextKey('key 0'))).toBeUndefined();
+  });
+
   it('aborts its signal and tells the adapter once when cancelled', () => {
     let told = 0;
     const call = createCall({ onCancel: () => told++ });
