@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { renderSettingsMarkdown } from '@inmesh/config';
 import { manifestSchema, renderManifestsMarkdown } from '@inmesh/config/manifests';
 import { errorSpecs, noRetryReasons, retryReasons } from '@inmesh/core';
+import { attemptResults, ejectionCauses } from '@inmesh/resilience';
 import { accessFields, istioBounds, requestLabels, responseFlag } from '@inmesh/telemetry';
 import { blockProblems } from './docs/blocks.mjs';
 import { linkProblems } from './docs/links.mjs';
@@ -69,10 +70,15 @@ function flagRows() {
     .join('\n');
 }
 
+/** The flag of calls that used up their attempts, alone and behind another. */
+const limitFlags = [undefined, { code: 'INMESH_ERR_CONNECT_FAILED' }].map((error) =>
+  responseFlag('client', { error, isRetryLimitReached: true }),
+);
+
 /** Names with what they mean. */
-function reasonTable(reasons) {
+function reasonTable(reasons, title = 'Reason') {
   const rows = Object.entries(reasons).map(([name, text]) => `| \`${name}\` | ${text} |`);
-  return `| Reason | What it means |\n|---|---|\n${rows.join('\n')}`;
+  return `| ${title} | What it means |\n|---|---|\n${rows.join('\n')}`;
 }
 
 /** Names in a line of the access log. */
@@ -90,11 +96,11 @@ const pages = {
         `| <a id="${code.toLowerCase()}"></a>\`${code}\` | \`${spec.status}\` | ${spec.reached} | ${spec.retry} | ${spec.summary} | ${spec.hint} |`,
     )
     .join('\n')}\n`,
-  'docs/reference/access-log.md': `# Access log\n\n${header}A line of \`INMESH_ACCESS_LOG\` has these fields, those that say nothing left out:\n${accessNames.map((name) => `\`${name}\``).join(', ')}.\n\nThe names up to \`route_name\` are those of Istio's JSON log. \`response_code_details\` of a denial is\n\`rbac_access_denied_matched_policy[…]\`; of any other failure it is the code of the error.\n\n\`response_flags\` are those of Envoy; \`-\` where a call ended as calls do, a denial by policy included:\n\n| Flag | Ended with |\n|---|---|\n${flagRows()}\n`,
+  'docs/reference/access-log.md': `# Access log\n\n${header}A line of \`INMESH_ACCESS_LOG\` has these fields, those that say nothing left out:\n${accessNames.map((name) => `\`${name}\``).join(', ')}.\n\nThe names up to \`route_name\` are those of Istio's JSON log. \`response_code_details\` of a denial is\n\`rbac_access_denied_matched_policy[…]\`; of any other failure it is the code of the error.\n\n\`response_flags\` are those of Envoy; \`-\` where a call ended as calls do, a denial by policy included:\n\n| Flag | Ended with |\n|---|---|\n${flagRows()}\n\n\`${limitFlags[0]}\` says that an outbound call ended with what would have been sent again if its route allowed more attempts. It\nstands alone where that was a reply, and behind the flag of an error: \`${limitFlags[1]}\`.\n`,
   'docs/reference/decisions.md': `# Reasons in decision records\n\n${header}The [record of an outbound call](../how-to/observe.md#why-was-this-call-not-retried) names in \`attemptLog\` why each attempt was\nfollowed by another (\`retried\`) or was not (\`notRetried\`); \`notRetried\` of the record is that of the call. An attempt that\nsucceeded has neither. In the [access log](access-log.md) they are \`retried\`, in order, and \`not_retried\`. Names do not change.\n\n## retried\n\nOf several conditions that hold, one is named.\n\n${reasonTable(retryReasons)}\n\n## notRetried\n\nThe first gate of a retry that was not passed: there may be more behind it.\n\n${reasonTable(noRetryReasons)}\n`,
   'docs/reference/manifests.md': `# Manifests\n\n${header}Documents of a [configuration file](../how-to/configure.md). Object metadata and \`status\` are accepted as Kubernetes writes\nthem. A field that is not in these tables is an error that names the nearest one that is.\n\n${renderManifestsMarkdown()}`,
   'docs/reference/inmesh.schema.json': `${JSON.stringify(manifestSchema(), undefined, 1)}\n`,
-  'docs/reference/metrics.md': `# Metrics\n\n${header}\`/metrics\` of \`INMESH_METRICS_ADDR\`, \`mesh.metricsText()\` and \`mesh.registerWith(registry)\` show these. \`/metrics\` and\n\`metricsText\` add the figures of Node and the process that prom-client collects (\`nodejs_*\`, \`process_*\`).\n\n| Name | Type | Labels | What it counts |\n|---|---|---|---|\n${(await metricFamilies()).map(metricRow).join('\n')}\n\nLabels of Istio, all of them on both sides: ${requestLabels.map((label) => `\`${label}\``).join(', ')}.\n\nLabels come from what TLS proved, from what peers say of themselves (\`INMESH_PEER_METADATA\`) and from what is\nconfigured, never from a host, a path or a method. What is not known is \`unknown\`. \`response_flags\` are those of Envoy. Where no reply\ncame, \`response_code\` is the status that a proxy would have answered; 0 where the caller left.\n\nBounds of durations, in milliseconds: ${istioBounds.join(', ')}.\n\nA family holds up to 2,000 series; what comes after counts under \`__overflow__\`, and in\n\`inmesh_series_dropped_total\`. A series that nothing was counted in for ten minutes is let go.\n`,
+  'docs/reference/metrics.md': `# Metrics\n\n${header}\`/metrics\` of \`INMESH_METRICS_ADDR\`, \`mesh.metricsText()\` and \`mesh.registerWith(registry)\` show these. \`/metrics\` and\n\`metricsText\` add the figures of Node and the process that prom-client collects (\`nodejs_*\`, \`process_*\`).\n\n| Name | Type | Labels | What it counts |\n|---|---|---|---|\n${(await metricFamilies()).map(metricRow).join('\n')}\n\nLabels of Istio, all of them on both sides: ${requestLabels.map((label) => `\`${label}\``).join(', ')}.\n\nLabels come from what TLS proved, from what peers say of themselves (\`INMESH_PEER_METADATA\`) and from what is\nconfigured, never from a host, a path or a method. What is not known is \`unknown\`. \`response_flags\` are those of Envoy. Where no reply\ncame, \`response_code\` is the status that a proxy would have answered; 0 where the caller left.\n\nBounds of durations, in milliseconds: ${istioBounds.join(', ')}.\n\n## inmesh_upstream_attempts_total\n\nEach attempt over HTTP and gRPC counts once, when it has ended, or when it is known that nobody wants its reply. Over HTTP\nthose that got no connection are among them; gRPC makes none without one. Connections of agents are no attempts.\n\n\`retry_reason\` is why it was made: empty for the first one of a call, else [why the one before was followed by\nanother](decisions.md#retried). \`result\` is what it came to: over HTTP by the head of its reply, unless that breaks later, over\ngRPC by its status:\n\n${reasonTable(attemptResults, 'Result')}\n\n## inmesh_upstream_ejections_total\n\n\`reason\` is why the endpoint was taken out:\n\n${reasonTable(ejectionCauses)}\n\n## Bounds\n\nA family holds up to 2,000 series; what comes after counts under \`__overflow__\`, and in\n\`inmesh_series_dropped_total\`. A series that nothing was counted in for ten minutes is let go. Families of upstreams are read from what is known of each\nupstream that was called, and go with it.\n`,
   'docs/reference/cli.md': `# The inmesh command\n\n${header}Exit codes: 0 done, 1 failed, 2 wrong usage.\n\n${commands.map(({ name, usage, text }) => `## inmesh ${name}\n\n${text}\n\n\`\`\`sh\n${usage}\n\`\`\`\n`).join('\n')}`,
 };
 

@@ -124,6 +124,11 @@ export interface CallEnd {
   readonly endpoint?: string | undefined;
   /** Attempts that were made; `undefined` on the server. */
   readonly attempts?: number | undefined;
+  /**
+   * Whether it ended with something that would have been sent again if its route allowed more attempts, where it allows
+   * more than one. `undefined` on the server.
+   */
+  readonly isRetryLimitReached?: boolean | undefined;
   /** What came of each of them; `undefined` where nobody wanted to know when the call began. */
   readonly attemptNotes?: AttemptNotes | undefined;
 }

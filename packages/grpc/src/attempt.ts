@@ -267,6 +267,7 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
     else if (isRefused(status) && !this.hasHead) markStatus(status, 'INMESH_ERR_PEER_REFUSED');
     else if (judgement.result === 'local-error')
       markStatus(status, this.#isTimedOut ? 'INMESH_ERR_ATTEMPT_TIMEOUT' : 'INMESH_ERR_CONNECTION_LOST');
+    rpc.countAttempt(judgement.result);
     rpc.cluster.onResult(
       this.endpoint,
       judgement.result,
@@ -297,12 +298,17 @@ export class Attempt implements RpcAttempt, Sent, AttemptSubchannel, AttemptList
 
   /** Its RPC ended before it: by the caller, by the deadline, or by the bound on the time to the head. */
   #observeCut(nowMs: number): void {
-    const { cluster, endCode } = this.#rpc;
+    const rpc = this.#rpc;
+    const { cluster } = rpc;
     const { endpoint } = this;
-    if (this.hasHead || this.#sentMs === undefined) return;
+    const isLate = rpc.endCode === deadlineExceeded;
+    if (this.hasHead || this.#sentMs === undefined) {
+      rpc.countAttempt(isLate ? 'unknown' : 'cancelled');
+      return;
+    }
+    rpc.countAttempt(isLate ? 'local-error' : 'cancelled');
     const elapsedMs = nowMs - this.#sentMs;
-    if (endCode === deadlineExceeded)
-      cluster.onResult(endpoint, 'local-error', Math.max(elapsedMs, failurePenaltyMs), nowMs);
+    if (isLate) cluster.onResult(endpoint, 'local-error', Math.max(elapsedMs, failurePenaltyMs), nowMs);
     // Not a sample of its latency, except that it is at least this.
     else if (elapsedMs > endpoint.costMs) cluster.onResult(endpoint, 'unknown', elapsedMs, nowMs);
   }

@@ -175,7 +175,12 @@ export class ClientCall implements PlanRun, MessageCounts {
   }
 
   /** The last byte, or the end without one; only the first time. */
-  onEnd(code: number, isLocalReply: boolean, error: MeshError | undefined): void {
+  onEnd(
+    code: number,
+    isLocalReply: boolean,
+    error: MeshError | undefined,
+    isRetryLimitReached?: boolean,
+  ): void {
     if (this.hasEnded) return;
     const status = statusFromGrpcNumber(code);
     const failure =
@@ -198,6 +203,7 @@ export class ClientCall implements PlanRun, MessageCounts {
       endpoint: this.sent.endpoint?.key,
       attempts: this.attempts,
       attemptNotes: attemptLog,
+      isRetryLimitReached,
     };
     this.#parts.plan.end(this, this.#call, end);
     this.#parts.origin?.trace?.end(this.#call, end);

@@ -4,6 +4,7 @@ import {
   type Call,
   grpcStatusNumber,
   MeshError,
+  type RetryReason,
   type Runtime,
   statusFromGrpcNumber,
   type Timer,
@@ -11,6 +12,7 @@ import {
 import {
   type AttemptLog,
   type ClusterState,
+  type CountedResult,
   type EndpointState,
   type Forward,
   markExhausted,
@@ -23,7 +25,14 @@ import { editMetadata } from './edit-metadata.js';
 import type { LiveRpc, LiveRpcs } from './live-rpcs.js';
 import { type AttemptStatus, isRefused, type Judgement } from './outcome.js';
 import { pushbackHeader, RetryGate } from './retry-gate.js';
-import { logStatus, logVerdict, logWithoutGate, type RetryTerms } from './retry-reasons.js';
+import {
+  againFor,
+  finalFor,
+  logStatus,
+  type RetryTerms,
+  type Verdict,
+  withoutGate,
+} from './retry-reasons.js';
 
 /** What a message of gRPC has in front of it. */
 const prefixBytes = 5;
@@ -87,6 +96,8 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** When its route ends it, on the monotonic clock. */
   readonly #totalDueMs: number;
   #attempt: RpcAttempt | undefined;
+  /** Why the attempt that is under way was made, or the next one will be. */
+  #reason: RetryReason | undefined;
   #hasHead = false;
   /** Attempts that are in a trace. */
   #traced = 0;
@@ -249,14 +260,17 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     else this.tried.push(attempt.endpoint);
     // What grpc-js will not send again, whatever we say, costs nothing.
     const gate = this.#isCommitted ? undefined : this.#needGate();
-    if (gate !== undefined) {
-      const isKept = this.#isKept;
-      const verdict = this.#ask(gate, status, judgement.isRetryable && isKept);
-      if (log !== undefined) logVerdict(log, this.#parts, status, judgement, isKept, verdict);
-      return;
-    }
-    this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
-    if (log !== undefined) logWithoutGate(log, this.#parts, status, judgement, this.#isCommitted);
+    const isKept = this.#isKept;
+    const verdict = this.#ask(gate, status, judgement, isKept);
+    if (verdict === undefined || verdict === 'not-processed') {
+      this.#reason = verdict ?? againFor(this.#parts, status, judgement);
+      log?.again(this.#reason);
+    } else if (log !== undefined) log.final(finalFor(this.#parts, status, judgement, isKept, verdict));
+  }
+
+  /** An attempt has ended: counts it, before it is decided whether there is another. */
+  countAttempt(result: CountedResult): void {
+    this.cluster.countAttempt(result, this.#reason);
   }
 
   /** Ends it, wherever it is. */
@@ -303,13 +317,19 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     return !this.#isStreamed || this.#writtenBytes <= this.forward.policy.rules.retry.maxBodyBytes;
   }
 
-  #ask(gate: RetryGate, status: AttemptStatus, isRetryable: boolean): ReturnType<RetryGate['onFailure']> {
+  #ask(gate: RetryGate | undefined, status: AttemptStatus, judgement: Judgement, isKept: boolean): Verdict {
     const { mayRunTwice, runtime } = this.#parts;
+    if (gate === undefined) {
+      this.#isToldToStop = parsePushback(status.metadata.get(pushbackHeader)[0]?.toString()) === 'stop';
+      const isRepeated = this.#reason === 'not-processed';
+      return withoutGate(this.#parts, status, judgement, this.#isCommitted, isRepeated);
+    }
     const wasRefused = isRefused(status);
+    const mayRepeat = isKept && (mayRunTwice || wasRefused) && this.#cut === undefined;
     return gate.onFailure({
       metadata: status.metadata,
       isRefused: wasRefused,
-      isRetryable: isRetryable && (mayRunTwice || wasRefused) && this.#cut === undefined,
+      isRetryable: judgement.isRetryable && mayRepeat,
       nowMs: runtime.now(),
       endMs: Math.min(this.headDueMs, this.#totalDueMs, this.origin?.deadlineMs ?? Number.POSITIVE_INFINITY),
     });
@@ -350,7 +370,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     if (call === undefined) return;
     if (isFromAttempt && !this.#hasHead) call.onHead(status.metadata, statusFromGrpcNumber(status.code));
     const error = this.#cut ?? errorOf(status);
-    call.onEnd(status.code, !isFromAttempt && error !== undefined, error);
+    call.onEnd(status.code, !isFromAttempt && error !== undefined, error, this.#gate?.isRetryLimitReached);
   }
 
   #mark(status: StatusObject, isFromAttempt: boolean): void {

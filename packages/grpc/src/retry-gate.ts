@@ -31,14 +31,14 @@ export interface Failure {
  * @see {@link https://github.com/grpc/proposal/blob/master/A6-client-retries.md | gRPC A6}
  */
 export class RetryGate {
-  /** Whether it gave up on something that could have been sent again: callers should not begin anew. */
-  isExhausted = false;
   readonly #cluster: ClusterState;
   readonly #policy: RoutePolicy;
   readonly #maxAttempts: number;
   /** Attempts that were let through, the first included; those that grpc-js repeats by itself do not count. */
   #attempts = 1;
   #hasRefused = false;
+  /** Why it gave up on something that could have been sent again. */
+  #exhausted: NoRetryReason | undefined;
   /** A retry that the budget paid for: it waits, or is on the wire. */
   #retry: 'due' | 'made' | undefined;
   /** Trailers in which we say when, or never. */
@@ -51,6 +51,16 @@ export class RetryGate {
     this.#cluster = cluster;
     this.#policy = policy;
     this.#maxAttempts = maxAttempts;
+  }
+
+  /** Whether it gave up on something that could have been sent again: callers should not begin anew. */
+  get isExhausted(): boolean {
+    return this.#exhausted !== undefined;
+  }
+
+  /** Whether what ended the RPC would have been sent again if its route allowed more attempts. */
+  get isRetryLimitReached(): boolean {
+    return this.#exhausted === 'attempts-used-up';
   }
 
   /**
@@ -110,14 +120,14 @@ export class RetryGate {
     const { retry } = this.#policy.rules;
     const pushback = parsePushback(metadata.get(pushbackHeader)[0]?.toString());
     if (pushback === 'stop') {
-      this.isExhausted = true;
+      this.#exhausted = 'forbidden-by-peer';
       return isRetryable ? 'forbidden-by-peer' : 'no-condition';
     }
     if (!isRetryable) return 'no-condition';
     if ((pushback ?? 0) > retry.maxRetryAfterMs) return 'retry-after';
     if (this.#attempts >= this.#maxAttempts) {
-      this.isExhausted = true;
-      return 'attempts-used-up';
+      this.#exhausted = 'attempts-used-up';
+      return this.#exhausted;
     }
     const { backoff } = retry;
     // grpc-js draws its waits itself, from numbers; it is told those of a function as if the peer had asked for them.
@@ -141,7 +151,7 @@ export class RetryGate {
   #withdraw(): boolean {
     this.#release();
     if (!this.#cluster.tryRetry()) {
-      this.isExhausted = true;
+      this.#exhausted = this.#cluster.retryRefusal;
       return false;
     }
     this.#retry = 'due';

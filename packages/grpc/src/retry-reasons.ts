@@ -1,8 +1,9 @@
-import type { NoRetryReason } from '@inmesh/core';
+import type { NoRetryReason, RetryReason } from '@inmesh/core';
 import { type AttemptLog, type Forward, isRetryOfCaller } from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
 import { errorCodeOf } from './call-status.js';
 import { type AttemptStatus, isRefused, type Judgement, reasonOf } from './outcome.js';
+import type { RetryGate } from './retry-gate.js';
 
 /** What an RPC may do at all, whatever happens to it. */
 export interface RetryTerms {
@@ -42,36 +43,47 @@ function refusalOf(
   return mayRunTwice || isRefused(status) ? undefined : 'not-idempotent';
 }
 
-/**
- * Notes why there is another attempt, or none.
- *
- * @param isKept - Whether the request can be sent again.
- * @param verdict - Of the gate.
- */
-export function logVerdict(
-  log: AttemptLog,
-  terms: RetryTerms,
-  status: AttemptStatus,
-  judgement: Judgement,
-  isKept: boolean,
-  verdict: NoRetryReason | 'not-processed' | undefined,
-): void {
-  if (verdict === undefined)
-    log.again(judgement.isClassified ? 'classifier' : reasonOf(terms.forward.policy, status));
-  else if (verdict === 'not-processed') log.again('not-processed');
-  else if (verdict !== 'no-condition') log.final(verdict);
-  else log.final(refusalOf(terms, status, judgement) ?? (isKept ? verdict : 'body-not-kept'));
-}
+/** What is decided about a failed attempt: why it is not sent again, or nothing; `not-processed` if grpc-js does so of itself. */
+export type Verdict = ReturnType<RetryGate['onFailure']>;
 
-/** The same, of an RPC without a gate: grpc-js repeats once of itself what was refused, and nothing else. */
-export function logWithoutGate(
-  log: AttemptLog,
+/**
+ * What grpc-js decides about an RPC without a gate: it repeats of itself what was refused, and nothing else.
+ *
+ * @param isRepeated - Whether it has done so: it does once.
+ */
+export function withoutGate(
   terms: RetryTerms,
   status: AttemptStatus,
   judgement: Judgement,
   isCommitted: boolean,
-): void {
-  const isFree = !isCommitted && isRefused(status);
-  if (isFree && !log.attempts.some(({ retried }) => retried === 'not-processed')) log.again('not-processed');
-  else log.final(refusalOf(terms, status, judgement) ?? (isCommitted ? 'body-not-kept' : 'retries-off'));
+  isRepeated: boolean,
+): NoRetryReason | 'not-processed' {
+  if (!isCommitted && !isRepeated && isRefused(status)) return 'not-processed';
+  return refusalOf(terms, status, judgement) ?? (isCommitted ? 'body-not-kept' : 'retries-off');
+}
+
+/** Why there is another attempt, where there is one. */
+export function againFor(
+  { forward }: RetryTerms,
+  status: AttemptStatus,
+  { isClassified }: Judgement,
+): RetryReason {
+  return isClassified ? 'classifier' : reasonOf(forward.policy, status);
+}
+
+/**
+ * Why there is none. The gate is told that something may not be sent again, and not why.
+ *
+ * @param isKept - Whether the request can be sent again.
+ * @param verdict - Of the gate, or of grpc-js.
+ */
+export function finalFor(
+  terms: RetryTerms,
+  status: AttemptStatus,
+  judgement: Judgement,
+  isKept: boolean,
+  verdict: NoRetryReason,
+): NoRetryReason {
+  if (verdict !== 'no-condition') return verdict;
+  return refusalOf(terms, status, judgement) ?? (isKept ? verdict : 'body-not-kept');
 }

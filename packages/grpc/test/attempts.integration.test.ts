@@ -14,7 +14,7 @@ import {
   type RetryReason,
   unknownConnection,
 } from '@inmesh/core';
-import { retryGuard } from '@inmesh/resilience';
+import { type CountedResult, retryGuard } from '@inmesh/resilience';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type ClientOptions,
@@ -31,9 +31,11 @@ const { status } = grpc;
 describe('what comes of the attempts of an RPC', () => {
   let mesh: TestMesh;
   let ended: (AttemptNotes | undefined)[];
+  let clients: TestClient[];
   beforeEach(async () => {
     mesh = await TestMesh.start();
     ended = [];
+    clients = [];
   });
   afterEach(() => mesh.close());
 
@@ -43,8 +45,8 @@ describe('what comes of the attempts of an RPC', () => {
     why: 'sees what comes of it',
     bind: () => ({ end: (_call, { attemptNotes }) => void ended.push(attemptNotes) }),
   };
-  const make = (ports: readonly number[], options: ClientOptions = {}): Promise<TestClient> =>
-    mesh.client(ports, {
+  const make = async (ports: readonly number[], options: ClientOptions = {}): Promise<TestClient> => {
+    const client = await mesh.client(ports, {
       keepsAttempts: () => true,
       rules: retried(),
       channel: idempotent,
@@ -52,6 +54,14 @@ describe('what comes of the attempts of an RPC', () => {
       layers: [watch, ...(options.layers ?? [])],
       clusterRules: { outlier: undefined, ...options.clusterRules },
     });
+    clients.push(client);
+    return client;
+  };
+  /** Attempts that were counted: reason and result of each. */
+  const counted = (): readonly (readonly string[])[] =>
+    clients
+      .flatMap((client) => [...client.cluster().attemptCounts])
+      .flatMap(({ reason = '', result, count }) => Array.from({ length: count }, () => [reason, result]));
   const until = async (holds: () => boolean): Promise<void> => {
     while (!holds()) await new Promise(setImmediate);
   };
@@ -61,6 +71,14 @@ describe('what comes of the attempts of an RPC', () => {
     await until(() => ended.length > count);
     const notes = ended.at(-1);
     if (notes === undefined) throw new Error('nobody noted anything');
+    // Each of them is counted, once, by why it was made; one that its caller left a moment later.
+    const made = ended.flatMap((one) => one?.attempts.map((_one, i, all) => all[i - 1]?.retried ?? '') ?? []);
+    await until(() => counted().length >= made.length);
+    expect(
+      counted()
+        .map(([reason]) => reason)
+        .toSorted(),
+    ).toEqual(made.toSorted());
     return notes;
   };
   const serve = async (Unary: Unary): Promise<number> => (await mesh.serve({ Unary })).port;
@@ -175,6 +193,113 @@ describe('what comes of the attempts of an RPC', () => {
     const never = await make([await foreign(refuse)], { grpc: { 'grpc.enable_retries': 0 } });
     expect((await notesOf(() => never.client.unary('x'))).attempts).toMatchObject([
       { reached: 'refused', retried: undefined, notRetried: 'retries-off' },
+    ]);
+  });
+
+  type Act = (client: TestClient) => Promise<unknown>;
+  const ask: Act = ({ client }) => client.unary('x');
+  const read: Act = async ({ client }) => {
+    for await (const _message of client.stream('x')) continue;
+  };
+  const open = (stream: ServerHttp2Stream): void => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    stream.write(Buffer.from([0, 0, 0, 0, 1, 65]));
+  };
+  const status200 = (code: number) => (): Promise<number> => serve(failing(code).Unary);
+  const leave: Act = async (client) => {
+    const call = client.client.start('x', () => {});
+    await until(() => (client.cluster().endpoints[0]?.active ?? 0) > 0);
+    call.cancel();
+  };
+  it.each<[CountedResult, string, () => Promise<number>, Act, ClientOptions?]>([
+    ['ok', 'a reply', () => serve((_call, done) => done(null, 'x')), ask],
+    ['ok', 'a stream', async () => (await mesh.serve()).port, read],
+    ['ok', 'a status that is none of its fault', status200(status.NOT_FOUND), ask],
+    ['error', 'INTERNAL', status200(status.INTERNAL), ask],
+    ['gateway-error', 'UNAVAILABLE', status200(status.UNAVAILABLE), ask],
+    ['unknown', 'RESOURCE_EXHAUSTED', status200(status.RESOURCE_EXHAUSTED), ask],
+    ['local-error', 'a reset', () => foreign(reset), ask],
+    [
+      'local-error',
+      'a stream that breaks',
+      () => foreign((stream) => (open(stream), setImmediate(() => reset(stream)))),
+      read,
+    ],
+    [
+      'local-error',
+      'the deadline',
+      () => foreign(() => {}),
+      ask,
+      { rules: { ...retried({ maxAttempts: 1 }), timeoutMs: 100 } },
+    ],
+    [
+      'unknown',
+      'the deadline of a stream',
+      () => foreign(open),
+      read,
+      { rules: { ...retried({ maxAttempts: 1 }), timeoutMs: 100 } },
+    ],
+    ['cancelled', 'a caller that leaves', () => foreign(() => {}), leave],
+  ])('counts as %s: %s, also where nobody wants to know', async (result, _what, port, call, given) => {
+    const client = await make([await port()], {
+      keepsAttempts: () => false,
+      rules: retried({ maxAttempts: 1 }),
+      ...given,
+    });
+    await call(client).catch(() => {});
+    await until(() => ended.length === 1 && counted().length > 0);
+    expect([ended, counted()]).toEqual([[undefined], [['', result]]]);
+  });
+
+  it('counts a stream when it ends, not when it begins', async () => {
+    const client = await make([await foreign(open)], { keepsAttempts: () => false });
+    const stream = client.client.stream('x').on('error', () => {});
+    await once(stream, 'data');
+    expect(counted()).toEqual([]);
+    stream.cancel();
+    await until(() => counted().length > 0);
+    expect(counted()).toEqual([['', 'cancelled']]);
+  });
+
+  it('tells of an RPC whose attempts are used up, also where nobody wants to know', async () => {
+    const reached: unknown[] = [];
+    const limit: Layer = {
+      role: 'limit',
+      scope: 'call',
+      why: 'sees what comes of it',
+      bind: () => ({ end: (_call, { isRetryLimitReached }) => void reached.push(isRetryLimitReached) }),
+    };
+    const { client } = await make([await serve(failing(status.UNAVAILABLE, 3).Unary)], {
+      rules: retried({ maxAttempts: 2 }),
+      layers: [limit],
+      keepsAttempts: () => false,
+    });
+    await client.unary('x').catch(() => {});
+    await client.unary('x');
+    await until(() => reached.length === 2);
+    expect(reached).toEqual([true, false]);
+    expect(counted().toSorted()).toEqual([
+      ['', 'gateway-error'],
+      ['', 'gateway-error'],
+      ['unavailable', 'gateway-error'],
+      ['unavailable', 'ok'],
+    ]);
+  });
+
+  it('counts what grpc-js sends again of itself, with a policy and without one', async () => {
+    for (const maxAttempts of [1, 2]) {
+      const { client } = await make([await foreign(refuse)], {
+        rules: retried({ maxAttempts }),
+        keepsAttempts: () => false,
+      });
+      await client.unary('x').catch(() => {});
+    }
+    expect(counted().toSorted()).toEqual([
+      ['', 'unknown'],
+      ['', 'unknown'],
+      ['not-processed', 'unknown'],
+      ['not-processed', 'unknown'],
+      ['refused-stream', 'unknown'],
     ]);
   });
 

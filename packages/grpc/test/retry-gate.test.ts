@@ -54,6 +54,7 @@ describe('RetryGate', () => {
     expect([isStopped(first), state.activeRetries]).toEqual([false, 1]);
     gate.onFailure(second);
     expect([isStopped(second), state.activeRetries, gate.isExhausted]).toEqual([true, 0, true]);
+    expect(gate.isRetryLimitReached).toBe(false);
     gate.close(second.metadata);
     expect(second.metadata.get(pushbackHeader)).toEqual([]);
   });
@@ -64,6 +65,7 @@ describe('RetryGate', () => {
     gate.onFailure(first);
     gate.onFailure(second);
     expect([isStopped(first), isStopped(second), gate.isExhausted]).toEqual([false, true, true]);
+    expect(gate.isRetryLimitReached).toBe(true);
   });
 
   it.each([

@@ -315,6 +315,7 @@ export class ClientExchange implements PlanRun, DrivenCall, AttemptOwner {
       endpoint: this.#attempt?.endpoint.key,
       attempts: this.#attempt?.number ?? 0,
       attemptNotes: this.#parts.attemptLog,
+      isRetryLimitReached: this.#driver?.isRetryLimitReached,
     };
   }
 }

@@ -13,7 +13,7 @@ import {
   type RetryReason,
   unknownConnection,
 } from '@inmesh/core';
-import { retryGuard } from '@inmesh/resilience';
+import { type CountedResult, retryGuard } from '@inmesh/resilience';
 import { request as dispatch } from 'undici';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { calls, foreign, type Handler, text } from './foreign.js';
@@ -29,9 +29,11 @@ const reset: Handler = (request) => void request.socket.destroy();
 describe('what comes of the attempts of a call over HTTP', () => {
   let mesh: TestMesh;
   let ended: (AttemptNotes | undefined)[];
+  let clients: TestClient[];
   beforeEach(async () => {
     mesh = await TestMesh.start();
     ended = [];
+    clients = [];
   });
   afterEach(() => mesh.close());
 
@@ -41,8 +43,8 @@ describe('what comes of the attempts of a call over HTTP', () => {
     why: 'sees what comes of it',
     bind: () => ({ end: (_call, { attemptNotes }) => void ended.push(attemptNotes) }),
   };
-  const make = (ports: readonly number[], options: Options = {}): Promise<TestClient> =>
-    mesh.client(
+  const make = async (ports: readonly number[], options: Options = {}): Promise<TestClient> => {
+    const client = await mesh.client(
       { orders: ports },
       {
         keepsAttempts: () => true,
@@ -51,6 +53,14 @@ describe('what comes of the attempts of a call over HTTP', () => {
         rules: { outlier: undefined, ...options.rules },
       },
     );
+    clients.push(client);
+    return client;
+  };
+  /** Attempts that were counted: reason and result of each. */
+  const counted = (): readonly (readonly string[])[] =>
+    clients
+      .flatMap(({ state }) => [...state('orders').attemptCounts])
+      .flatMap(({ reason = '', result, count }) => Array.from({ length: count }, () => [reason, result]));
   const until = async (holds: () => boolean): Promise<void> => {
     while (!holds()) await new Promise(setImmediate);
   };
@@ -61,6 +71,13 @@ describe('what comes of the attempts of a call over HTTP', () => {
     await until(() => ended.length > count);
     const notes = ended.at(-1);
     if (notes === undefined) throw new Error('nobody noted anything');
+    // Each of them is counted, once, by why it was made.
+    const made = ended.flatMap((one) => one?.attempts.map((_one, i, all) => all[i - 1]?.retried ?? '') ?? []);
+    expect(
+      counted()
+        .map(([reason]) => reason)
+        .toSorted(),
+    ).toEqual(made.toSorted());
     return notes;
   };
   const get = async (client: TestClient, init?: RequestInit): Promise<void> => {
@@ -167,6 +184,86 @@ describe('what comes of the attempts of a call over HTTP', () => {
       { ...failed, retried: undefined, notRetried: 'attempts-used-up' },
     ]);
     expect(notRetried).toBe('attempts-used-up');
+  });
+
+  const half: Handler = (_request, response) => void response.writeHead(200).write('half');
+  const broken: Handler = (_request, response) => {
+    response.writeHead(200).write('half');
+    setImmediate(() => response.destroy());
+  };
+  const answer = (): Handler => text('ok');
+  it.each<[CountedResult, string, () => Handler, Options, ((client: TestClient) => Promise<unknown>)?]>([
+    ['ok', 'a reply', answer, {}],
+    ['ok', 'a 404', () => text('', 404), {}],
+    ['error', 'a 500', () => text('', 500), {}],
+    ['error', 'a classifier', answer, { calls: { ...calls({}, quick), classify: () => 'failure' } }],
+    ['gateway-error', 'a 503', () => text('', 503), {}],
+    ['unknown', 'a 429', () => text('', 429), {}],
+    ['local-error', 'a reset', () => reset, { calls: calls({}, { conditions: [] }) }],
+    ['local-error', 'a reply that breaks', () => broken, {}],
+    ['local-error', 'the deadline', () => () => {}, { calls: calls({ timeoutMs: 100 }) }],
+    ['local-error', 'the time to the head', () => () => {}, { calls: calls({ headTimeoutMs: 100 }) }],
+    ['ok', 'the deadline of a reply', () => half, { calls: calls({ timeoutMs: 100 }) }],
+    [
+      'ok',
+      'a caller that leaves a reply',
+      () => half,
+      {},
+      async (client) => (await client.fetch('http://orders/')).body?.cancel(),
+    ],
+    [
+      'cancelled',
+      'a caller that leaves',
+      () => () => {},
+      {},
+      async (client) => {
+        const leaving = new AbortController();
+        const left = get(client, { signal: leaving.signal });
+        await until(() => (client.state('orders').endpoints[0]?.active ?? 0) > 0);
+        leaving.abort();
+        await left;
+      },
+    ],
+  ])(
+    'counts as %s: %s, also where nobody wants to know',
+    async (result, _what, handler, options, call = get) => {
+      const client = await make([await failing(handler())], { keepsAttempts: () => false, ...options });
+      await call(client).catch(() => {});
+      await until(() => ended.length === 1);
+      expect([ended, counted()]).toEqual([[undefined], [['', result]]]);
+    },
+  );
+
+  it('tells of a call whose attempts are used up, also where nobody wants to know', async () => {
+    const reached: unknown[] = [];
+    const limit: Layer = {
+      role: 'limit',
+      scope: 'call',
+      why: 'sees what comes of it',
+      bind: () => ({ end: (_call, { isRetryLimitReached }) => void reached.push(isRetryLimitReached) }),
+    };
+    const client = await make([await failing(text('', 503), 3)], {
+      calls: once503,
+      layers: [limit],
+      keepsAttempts: () => false,
+    });
+    await get(client);
+    await get(client);
+    await until(() => reached.length === 2);
+    expect(counted().toSorted()).toEqual([
+      ['', 'gateway-error'],
+      ['', 'gateway-error'],
+      ['5xx', 'gateway-error'],
+      ['5xx', 'ok'],
+    ]);
+    const spent = await make([await failing(text('', 503))], {
+      calls: once503,
+      layers: [limit],
+      rules: { retryBudget: { capacity: 0, perSuccess: 0 } },
+    });
+    await get(spent);
+    await until(() => reached.length === 3);
+    expect(reached).toEqual([true, false, false]);
   });
 
   const streamed = (bytes: number): RequestInit =>

@@ -12,10 +12,6 @@ const counters: Readonly<Record<string, readonly [help: string, figure: Figure]>
     ({ budgetRefusals }) => budgetRefusals,
   ],
   inmesh_upstream_overflows_total: ['Calls and attempts that a limit refused.', ({ overflows }) => overflows],
-  inmesh_upstream_ejections_total: [
-    'Endpoints that were taken out of balancing.',
-    ({ ejections }) => ejections,
-  ],
 };
 
 const gauges: Readonly<Record<string, readonly [help: string, figure: Figure]>> = {
@@ -41,6 +37,16 @@ function endpointStates(clusters: readonly ClusterReport[]): readonly Sample[] {
   });
 }
 
+function* attempts(clusters: Clusters): Iterable<Sample> {
+  for (const { name, attemptCounts } of clusters.all)
+    for (const { result, reason = '', count } of attemptCounts) yield [[name, result, reason], count];
+}
+
+function* ejections(clusters: Clusters): Iterable<Sample> {
+  for (const { name, ejectionCounts } of clusters.all)
+    for (const [cause, count] of Object.entries(ejectionCounts)) yield [[name, cause], count];
+}
+
 /** Shows what is known of the clusters that were called. Read from them when somebody asks: calls pay nothing. */
 export function addClusterMetrics(store: MetricStore, clusters: Clusters): void {
   const report = (): readonly ClusterReport[] => reportStats(clusters, 0).clusters;
@@ -59,6 +65,20 @@ export function addClusterMetrics(store: MetricStore, clusters: Clusters): void 
       });
   };
   add(counters, 'counter');
+  store.collected({
+    name: 'inmesh_upstream_attempts_total',
+    help: 'Attempts of calls, when it is known what they came to, by that and by why they were made; no reason for the first of a call.',
+    labels: [...labels, 'result', 'retry_reason'],
+    type: 'counter',
+    collect: () => attempts(clusters),
+  });
+  store.collected({
+    name: 'inmesh_upstream_ejections_total',
+    help: 'Endpoints that were taken out of balancing, by why.',
+    labels: [...labels, 'reason'],
+    type: 'counter',
+    collect: () => ejections(clusters),
+  });
   add(gauges, 'gauge');
   store.collected({
     name: 'inmesh_upstream_endpoints',

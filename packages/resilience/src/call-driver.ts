@@ -1,5 +1,14 @@
-import type { MeshError, NoRetryReason, Reached, RetryCondition, Runtime, Timer } from '@inmesh/core';
+import type {
+  MeshError,
+  NoRetryReason,
+  Reached,
+  RetryCondition,
+  RetryReason,
+  Runtime,
+  Timer,
+} from '@inmesh/core';
 import type { Attempt, DrivenCall, DriverReply } from './attempt.js';
+import type { CountedResult } from './attempt-counts.js';
 import { finalReason } from './attempt-log.js';
 import { retryAfterMs } from './backoff.js';
 import type { ClusterState } from './cluster-state.js';
@@ -16,7 +25,7 @@ import {
   totalOf,
   unreachable,
 } from './driver-errors.js';
-import type { EndpointState, Tried } from './endpoint-state.js';
+import type { AttemptResult, EndpointState, Tried } from './endpoint-state.js';
 import { isFine, type Judgement, judge } from './judgement.js';
 import { marksOf } from './markers.js';
 import { failurePenaltyMs } from './peak-ewma.js';
@@ -72,8 +81,12 @@ export class CallDriver implements Timer {
   #reached: Reached = 'no';
   /** A retry that the budget paid for: it waits, or was made. */
   #retry: 'due' | 'made' | undefined;
-  #isFine = false;
-  #isExhausted = false;
+  /** Why the attempt that is under way was made, or the next one will be. */
+  #reason: RetryReason | undefined;
+  /** What the head that was delivered says. */
+  #result: AttemptResult = 'unknown';
+  /** Why it gave up on something that could have been sent again. */
+  #exhausted: NoRetryReason | undefined;
 
   /** @param policy - Rules of the route. */
   constructor(call: DrivenCall, cluster: ClusterState, policy: RoutePolicy, runtime: Runtime) {
@@ -90,7 +103,12 @@ export class CallDriver implements Timer {
 
   /** Whether it gave up on something that could have been sent again: callers should not try either. */
   get isExhausted(): boolean {
-    return this.#isExhausted;
+    return this.#exhausted !== undefined;
+  }
+
+  /** Whether what ended it would have been sent again if its route allowed more attempts. */
+  get isRetryLimitReached(): boolean {
+    return this.#exhausted === 'attempts-used-up';
   }
 
   /** Begins. */
@@ -138,12 +156,15 @@ export class CallDriver implements Timer {
       nowMs,
     );
     this.#logReply(reply, judgement);
+    const reason = this.#reason;
     if (!isFine(judgement) && this.#retriesReply(attempt, reply, judgement, nowMs)) {
+      // Before it is read to its end, which nobody waits for.
+      this.#cluster.countAttempt(result, reason);
       attempt.discard();
       return false;
     }
     this.#reached = 'maybe';
-    this.#isFine = result === 'ok' && !isPenalized;
+    this.#result = result;
     this.#phase = 'committed';
     // Nothing follows any more, and what ends the reply is not what ended the attempts before.
     this.#tried = undefined;
@@ -160,7 +181,8 @@ export class CallDriver implements Timer {
     }
     if (!this.#close(attempt)) return;
     if (attempt !== this.#current || this.#phase !== 'committed') return;
-    if (this.#isFine) this.#cluster.budget.deposit();
+    this.#count(this.#result);
+    if (this.#result === 'ok') this.#cluster.budget.deposit();
     this.#finish();
   }
 
@@ -171,6 +193,7 @@ export class CallDriver implements Timer {
     const nowMs = this.#runtime.now();
     const isBlamed = blaming.has(error.code);
     if (this.#phase === 'committed') {
+      this.#count(isBlamed ? 'local-error' : this.#result);
       if (isBlamed) this.#cluster.onResult(attempt.endpoint, 'local-error', undefined, nowMs);
       this.#fail(error);
       return;
@@ -188,13 +211,7 @@ export class CallDriver implements Timer {
   cancel(reason: MeshError): void {
     if (this.#phase === 'done') return;
     const attempt = this.#current;
-    if (attempt !== undefined && !attempt.hasHead && !attempt.isOver) {
-      // Not a sample of its latency, except that it is at least this.
-      const nowMs = this.#runtime.now();
-      const elapsedMs = nowMs - attempt.startMs;
-      if (elapsedMs > attempt.endpoint.costMs)
-        this.#cluster.onResult(attempt.endpoint, 'unknown', elapsedMs, nowMs);
-    }
+    if (attempt !== undefined && !attempt.isOver) this.#leave(attempt);
     this.#finish();
     if (attempt !== undefined && !attempt.isOver) attempt.abort(reason);
   }
@@ -267,12 +284,25 @@ export class CallDriver implements Timer {
     return false;
   }
 
+  /** As {@link #refuse}, of what could have been sent again. */
+  #giveUp(reason: NoRetryReason): false {
+    this.#exhausted = reason;
+    return this.#refuse(reason);
+  }
+
+  /** @returns `true`, so that what lets a call go on can end with it. */
+  #again(reason: RetryReason): true {
+    this.#reason = reason;
+    this.#call.attemptLog?.again(reason);
+    return true;
+  }
+
   #retriesReply(attempt: Attempt, reply: DriverReply, judgement: Judgement, nowMs: number): boolean {
     const marks = marksOf(reply, reply.isTrusted);
     this.#note(marks.isNotProcessed ? 'refused' : 'maybe');
     if (marks.isNotProcessed) this.#call.attemptLog?.notProcessed();
     // Passed on even if we could not repeat it ourselves: whoever called us perhaps could.
-    if (marks.forbidsRetry) this.#isExhausted = true;
+    if (marks.forbidsRetry) this.#exhausted = 'forbidden-by-peer';
     // Said already.
     if (!marks.isNotProcessed && !judgement.isRetryable) return false;
     if (marks.forbidsRetry) return this.#refuse('forbidden-by-peer');
@@ -291,8 +321,7 @@ export class CallDriver implements Timer {
     if (!isSafe) return this.#refuse('not-idempotent');
     if (this.#call.isRetryOfCaller) return this.#refuse('retry-of-caller');
     if (!this.#schedule(nowMs, waitOf(reply, this.#runtime))) return false;
-    this.#call.attemptLog?.again((isClassified ? undefined : predicate.conditionOf(reply)) ?? 'classifier');
-    return true;
+    return this.#again((isClassified ? undefined : predicate.conditionOf(reply)) ?? 'classifier');
   }
 
   #retriesError(attempt: Attempt, error: MeshError, nowMs: number): boolean {
@@ -321,7 +350,7 @@ export class CallDriver implements Timer {
         this.#unsentTries++;
         this.#attempts--;
         // Before the next one begins.
-        this.#call.attemptLog?.again('unsent');
+        this.#again('unsent');
         this.#attemptOn(endpoint, nowMs);
         return true;
       }
@@ -333,7 +362,7 @@ export class CallDriver implements Timer {
     if (this.#refusedTries < freeRefusedTries && (waitMs ?? 0) === 0) {
       this.#refusedTries++;
       this.#attempts--;
-      this.#call.attemptLog?.again('not-processed');
+      this.#again('not-processed');
       // Not within the callback of the attempt that is being refused: its connection may be needed.
       this.#wait(0);
       return true;
@@ -343,28 +372,21 @@ export class CallDriver implements Timer {
 
   #scheduleFor(condition: RetryCondition | undefined, nowMs: number, askedMs: number | undefined): boolean {
     if (condition === undefined) return this.#refuse('no-condition');
-    if (!this.#schedule(nowMs, askedMs)) return false;
-    this.#call.attemptLog?.again(condition);
-    return true;
+    return this.#schedule(nowMs, askedMs) && this.#again(condition);
   }
 
   #schedule(nowMs: number, askedMs: number | undefined): boolean {
     const { retry } = this.#policy.rules;
     const cluster = this.#cluster;
     if (askedMs !== undefined && askedMs > retry.maxRetryAfterMs) return this.#refuse('retry-after');
-    if (this.#attempts >= retry.maxAttempts) {
-      this.#isExhausted = retry.maxAttempts > 1;
-      return this.#refuse(this.#isExhausted ? 'attempts-used-up' : 'retries-off');
-    }
+    if (this.#attempts >= retry.maxAttempts)
+      return retry.maxAttempts > 1 ? this.#giveUp('attempts-used-up') : this.#refuse('retries-off');
     const waitMs = Math.max(cluster.backoffMs(retry.backoff, this.#attempts), askedMs ?? 0);
     const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return this.#refuse('deadline');
     this.#releaseRetry();
-    if (!cluster.tryRetry()) {
-      this.#isExhausted = true;
-      return this.#refuse(cluster.retryRefusal);
-    }
+    if (!cluster.tryRetry()) return this.#giveUp(cluster.retryRefusal);
     this.#retry = 'due';
     this.#wait(waitMs);
     return true;
@@ -416,15 +438,22 @@ export class CallDriver implements Timer {
     const attempt = this.#current;
     if (attempt !== undefined && !attempt.isOver) {
       if (attempt.isSent) this.#note('maybe');
-      if (!attempt.hasHead) this.#blame(attempt, true, this.#runtime.now());
+      if (attempt.hasHead) this.#count(this.#result);
+      else this.#blame(attempt, true, this.#runtime.now());
       this.#current = undefined;
       attempt.abort(error);
     }
     this.#fail(error);
   }
 
+  /** Once an attempt, when it is known what it came to, and before it is known why there is another. */
+  #count(result: CountedResult): void {
+    this.#cluster.countAttempt(result, this.#reason);
+  }
+
   #blame(attempt: Attempt, isBlamed: boolean, nowMs: number): void {
     const elapsedMs = nowMs - attempt.startMs;
+    this.#count(isBlamed ? 'local-error' : 'unknown');
     this.#cluster.onResult(
       attempt.endpoint,
       isBlamed ? 'local-error' : 'unknown',
@@ -441,6 +470,16 @@ export class CallDriver implements Timer {
   /** The worst that any attempt came to is what the caller must know. */
   #note(reached: Reached): void {
     if (reached === 'maybe' || (reached === 'refused' && this.#reached === 'no')) this.#reached = reached;
+  }
+
+  /** Its caller does. */
+  #leave({ hasHead, startMs, endpoint }: Attempt): void {
+    this.#count(hasHead ? this.#result : 'cancelled');
+    if (hasHead) return;
+    // Not a sample of its latency, except that it is at least this.
+    const nowMs = this.#runtime.now();
+    const elapsedMs = nowMs - startMs;
+    if (elapsedMs > endpoint.costMs) this.#cluster.onResult(endpoint, 'unknown', elapsedMs, nowMs);
   }
 
   /** @returns Whether it was open. */

@@ -6,10 +6,13 @@ import type {
   ClusterRules,
   MeshError,
   NoRetryReason,
+  RetryReason,
 } from '@inmesh/core';
+import { type AttemptCount, AttemptCounts, type CountedResult } from './attempt-counts.js';
 import { backoffMs } from './backoff.js';
 import type { ClusterParts, ClusterStats } from './cluster-parts.js';
 import { overflow } from './driver-errors.js';
+import { type EjectionCause, type EjectionCounts, noEjections } from './ejection.js';
 import { allowedRetries, RetryBudget } from './retry-budget.js';
 import { defaultBackoff } from './rules.js';
 
@@ -33,6 +36,9 @@ export abstract class ClusterCounts {
   activeRetries = 0;
   /** Chance. */
   readonly random: () => number;
+  /** Made with the first one, like the next: many clusters are known and never called. */
+  #attempts: AttemptCounts | undefined;
+  #ejections: Record<EjectionCause, number> | undefined;
   readonly #logger: ClusterParts['logger'];
   /** What threw already; most clusters have no functions of the application. */
   #thrown: Set<string> | undefined;
@@ -72,6 +78,33 @@ export abstract class ClusterCounts {
     if (this.pending >= this.rules.limits.maxPending) return this.overflow('maxPending', this.pending);
     this.pending++;
     return undefined;
+  }
+
+  /** Attempts that have ended. */
+  get attemptCounts(): readonly AttemptCount[] {
+    return this.#attempts?.read() ?? [];
+  }
+
+  /** Endpoints that were taken out, by why. */
+  get ejectionCounts(): EjectionCounts {
+    return this.#ejections ?? noEjections;
+  }
+
+  /**
+   * An attempt has ended: to be counted once.
+   *
+   * @param reason - Why it was made; `undefined` for the first of its call.
+   */
+  countAttempt(result: CountedResult, reason: RetryReason | undefined): void {
+    this.#attempts ??= new AttemptCounts();
+    this.#attempts.add(result, reason);
+  }
+
+  /** An endpoint was taken out. */
+  protected countEjection(cause: EjectionCause): void {
+    this.stats.ejections++;
+    this.#ejections ??= { ...noEjections };
+    this.#ejections[cause]++;
   }
 
   /** Counts what goes beyond a limit, and says so. */

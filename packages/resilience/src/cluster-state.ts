@@ -244,7 +244,7 @@ export class ClusterState extends ClusterCounts {
     endpoint.errorsInRow = 0;
     endpoint.gatewayErrorsInRow = 0;
     endpoint.localErrorsInRow = 0;
-    this.stats.ejections++;
+    this.countEjection(cause);
     this.#parts.logger.warn(
       { cluster: this.name, endpoint: endpoint.key, cause, ms: Math.round(ms) },
       'endpoint ejected',

@@ -9,6 +9,28 @@ export type EjectionCause =
   | 'failed-probe'
   | 'failure-percentage';
 
+/** Why endpoints are taken out, in words; the names are stable. */
+export const ejectionCauses: Readonly<Record<EjectionCause, string>> = Object.freeze({
+  'consecutive-5xx': 'It answered with so many failures in a row.',
+  'consecutive-gateway-failure': 'It answered with so many of 502, 503 and 504 in a row.',
+  'consecutive-local-origin-failure':
+    'So many attempts in a row could not be connected, broke, or took too long.',
+  'failed-probe': 'It had come back, and the first calls to it failed again.',
+  'failure-percentage': 'Too large a share of its calls failed in an interval.',
+});
+
+/** How many endpoints were taken out for each cause. */
+export type EjectionCounts = Readonly<Record<EjectionCause, number>>;
+
+/** Nobody was taken out, as in most clusters. */
+export const noEjections: EjectionCounts = Object.freeze({
+  'consecutive-5xx': 0,
+  'consecutive-gateway-failure': 0,
+  'consecutive-local-origin-failure': 0,
+  'failed-probe': 0,
+  'failure-percentage': 0,
+});
+
 /**
  * Counts a result into an endpoint's record.
  *

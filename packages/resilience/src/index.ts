@@ -1,4 +1,5 @@
 export type { Attempt, DrivenCall, DriverReply, Transport } from './attempt.js';
+export { type AttemptCount, attemptResults, type CountedResult } from './attempt-counts.js';
 export { AttemptLog, type EndpointChoice, type LoggedReply, openAttemptLog } from './attempt-log.js';
 export { backoffMs, type Pushback, parsePushback, retryAfterMs } from './backoff.js';
 export {
@@ -17,7 +18,7 @@ export { ClusterState } from './cluster-state.js';
 export { Clusters } from './clusters.js';
 export { deadline, deadlineHeader, formatDeadline, outboundDeadlineMs, parseDeadline } from './deadline.js';
 export { noEndpoint, totalOf } from './driver-errors.js';
-export type { EjectionCause } from './ejection.js';
+export { type EjectionCause, type EjectionCounts, ejectionCauses } from './ejection.js';
 export {
   type AttemptResult,
   EndpointState,

@@ -2,6 +2,7 @@ import type { MeshErrorCode } from '@inmesh/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  counted,
   createCluster,
   createState,
   endpoints,
@@ -177,6 +178,14 @@ function checkLog({ attempts, attemptLog, failures }: FakeCall): void {
   if (failures.length > 0) expect(log.notRetried).toBeDefined();
 }
 
+/** Every attempt is counted once, by the reason that its log tells. */
+function checkCounts({ calls, cluster }: World): void {
+  const made = calls.flatMap(({ attemptLog }) =>
+    found(attemptLog).attempts.map((_one, i, all) => all[i - 1]?.retried ?? 'first'),
+  );
+  expect(counted(cluster).map((one) => one.split(' ')[0])).toEqual(made.toSorted());
+}
+
 describe('CallDriver', () => {
   it('gives every count back, fails at most once, and sends nothing twice that must not be', async () => {
     await fc.assert(
@@ -192,6 +201,7 @@ describe('CallDriver', () => {
           await settle(world);
           expect(world.faults).toEqual([]);
           for (const call of world.calls) checkLog(call);
+          checkCounts(world);
           expect(leftovers(cluster)).toEqual(nothingLeft);
           expect([cluster.state.pending, cluster.state.connections]).toEqual([0, 0]);
         },

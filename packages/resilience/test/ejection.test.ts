@@ -1,5 +1,6 @@
 import type { OutlierRules } from '@inmesh/core';
 import { describe, expect, it } from 'vitest';
+import { noEjections } from '../src/ejection.js';
 import type { AttemptResult, ClusterState, EndpointState } from '../src/index.js';
 import {
   createCluster,
@@ -51,6 +52,7 @@ describe('ejection by failures in a row', () => {
       true,
       1,
     ]);
+    expect(cluster.state.ejectionCounts).toEqual({ ...noEjections, [cause]: 1 });
     expect(cluster.lines).toEqual([
       {
         fields: { cluster: 'orders', endpoint: '10.0.0.1:1', cause, ms: 30_000 },

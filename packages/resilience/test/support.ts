@@ -253,6 +253,13 @@ export class FakeCall implements DrivenCall {
   }
 }
 
+/** Attempts that were counted, `reason result` each. */
+export function counted({ state }: TestCluster): readonly string[] {
+  return [...state.attemptCounts]
+    .flatMap(({ reason = 'first', result, count }) => repeat(count, () => `${reason} ${result}`))
+    .toSorted();
+}
+
 /** What must be 0 when nothing is in flight. */
 export function leftovers({ runtime, state }: TestCluster): Readonly<Record<string, number>> {
   return {

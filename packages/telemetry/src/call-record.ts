@@ -71,7 +71,7 @@ export interface CallRecord {
   readonly httpStatus: number;
   /** Number of the gRPC status. */
   readonly grpcStatus: number | undefined;
-  /** Short flag of Envoy. */
+  /** Short flags of Envoy, by commas. */
   readonly flag: ResponseFlag;
   /** Code of the error that ended it. */
   readonly error: string | undefined;
@@ -163,7 +163,7 @@ function detailsOf({ decision, error, flag }: CallRecord): string {
     const id = policy === '' ? 'none' : `${policy.replace('/', '.')}[${rule}]`;
     return `rbac_access_denied_matched_policy[${id}]`;
   }
-  if (flag === 'DC') return 'downstream_remote_disconnect';
+  if (flag.startsWith('DC')) return 'downstream_remote_disconnect';
   return error ?? 'via_upstream';
 }
 

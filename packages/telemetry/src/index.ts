@@ -23,7 +23,7 @@ export { PeerIntroductions } from './peer-introductions.js';
 export { type PromRegistry, registerWith } from './prom-registry.js';
 export { type CalledService, type Edge, type Party, requestLabels } from './request-labels.js';
 export { istioBounds, RequestMetrics, type RequestMetricsOptions } from './request-metrics.js';
-export { type ResponseFlag, responseFlag } from './response-flags.js';
+export { type ErrorFlag, type ResponseFlag, responseFlag } from './response-flags.js';
 export { CounterSeries, type Exemplar, type FamilyOptions, HistogramSeries, Series } from './series.js';
 export { tracing } from './trace/client-trace.js';
 export { recordedTraceOf, serverTrace, TracedContext } from './trace/server-trace.js';

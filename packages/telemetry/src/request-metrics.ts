@@ -47,7 +47,8 @@ const maxOutcomes = 256;
 function keyOf(call: RefusedCall, end: CallEnd): number | string {
   const grpc = call.protocol === 'grpc' ? grpcStatusNumber(end.status) + 1 : 0;
   const isPlain = call.connection?.peer === undefined;
-  const number = (end.httpStatus * 32 + grpc) * 2 + (isPlain ? 1 : 0);
+  const bits = (isPlain ? 1 : 0) + (end.isRetryLimitReached === true ? 2 : 0);
+  const number = (end.httpStatus * 32 + grpc) * 4 + bits;
   return end.error === undefined ? number : `${number} ${end.error.code} ${responseFlag(call.side, end)}`;
 }
 

@@ -268,4 +268,32 @@ describe('request metrics', () => {
   ] satisfies [Side, MeshErrorCode, string][])('on the %s, %s is %s', (side, code, flag) => {
     expect(responseFlag(side, { error: new MeshError(code, 'x') })).toBe(flag);
   });
+
+  it('says URX where attempts were used up, alone and behind what ended the call', () => {
+    const error = new MeshError('INMESH_ERR_CONNECTION_LOST', 'x');
+    const of = (end: Parameters<typeof responseFlag>[1]) => responseFlag('client', end);
+    expect([
+      of({ error: undefined, isRetryLimitReached: true }),
+      of({ error, isRetryLimitReached: true }),
+      of({ error, isRetryLimitReached: false }),
+      of({ error: undefined }),
+    ]).toEqual(['URX', 'UC,URX', 'UC', '-']);
+  });
+
+  it('tells calls apart that used up their attempts, in series that are few', () => {
+    const { run, series } = createMetrics();
+    const error = new MeshError('INMESH_ERR_CONNECT_FAILED', 'gone');
+    for (let i = 0; i < 3; i++)
+      for (const end of [{ httpStatus: 503 }, { httpStatus: 0, error }])
+        for (const isRetryLimitReached of [true, false, undefined])
+          run({ side: 'client', cluster: 'bank.money', end: { ...end, isRetryLimitReached } });
+    expect(
+      series().map(({ count, labels }) => [count, labels['response_code'], labels['response_flags']]),
+    ).toEqual([
+      [3, '503', 'URX'],
+      [6, '503', '-'],
+      [3, '503', 'UF,URX'],
+      [6, '503', 'UF'],
+    ]);
+  });
 });
