@@ -1,6 +1,6 @@
-import { type AuthorizationPolicy, type Logger, MeshError, type Runtime, type Watch } from '@inmesh/core';
+import { type AuthorizationPolicy, type Logger, MeshError, type Runtime } from '@inmesh/core';
 import { frameError, parsePolicies } from './policy-documents.js';
-import { type Files, watchFiles } from './watched-files.js';
+import { type Files, type WatchedFiles, watchFiles } from './watched-files.js';
 
 /** What {@link createPolicyDirectory} needs. */
 export interface PolicyDirectoryOptions {
@@ -19,10 +19,7 @@ export interface PolicyDirectoryOptions {
 }
 
 /** The policies of a directory. Gone if the first reading fails; afterwards the last good set stays. */
-export interface PolicyDirectory extends Watch<readonly AuthorizationPolicy[]> {
-  /** Stops reading. */
-  close(): void;
-}
+export type PolicyDirectory = WatchedFiles<readonly AuthorizationPolicy[]>;
 
 /** Watches a directory of policies. */
 export function createPolicyDirectory(options: PolicyDirectoryOptions): PolicyDirectory {

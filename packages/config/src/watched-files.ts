@@ -43,6 +43,8 @@ export interface WatchedFilesOptions<T> {
 
 /** What was made of files. Gone if the first reading fails; afterwards the last good value stays. */
 export interface WatchedFiles<T> extends Watch<T> {
+  /** How often something that is there now was refused while a good value was in force. */
+  readonly refusals: number;
   /** Stops reading. */
   close(): void;
 }
@@ -96,6 +98,7 @@ function fingerprint(files: Files): string {
 }
 
 class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
+  refusals = 0;
   readonly #options: WatchedFilesOptions<T>;
   readonly #timer = createTimer(() => void this.#poll());
   #seen: string;
@@ -129,8 +132,10 @@ class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
 
   async #poll(): Promise<void> {
     const isFirst = this.state.kind !== 'ready';
+    let isRead = false;
     try {
       const files = await readFiles(this.#options.path);
+      isRead = true;
       if (this.#isClosed) return;
       const content = fingerprint(files);
       // A writer may be half through a file: a policy cut short would be a hole. Two readings must agree.
@@ -141,7 +146,7 @@ class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
       else if (isSteady && content !== this.#refused) await this.#apply(files, content);
     } catch (error) {
       if (this.#isClosed) return;
-      this.#complain(error);
+      this.#complain(error, isRead);
     }
     if (this.state.kind === 'ready') this.#arm();
   }
@@ -167,7 +172,8 @@ class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
     if (state.kind === 'ready') this.set(state.value);
   }
 
-  #complain(cause: unknown): void {
+  /** @param isRead - Whether it could be read: then it is refused once, and not with each reading. */
+  #complain(cause: unknown, isRead: boolean): void {
     const { path, what, code, complaint, logger } = this.#options;
     const reason = cause instanceof Error ? cause.message : String(cause);
     const error = isMeshError(cause)
@@ -177,6 +183,7 @@ class FileWatch<T> extends WatchSource<T> implements WatchedFiles<T> {
       this.withdraw(error);
       return;
     }
+    if (isRead || reason !== this.#complaint) this.refusals++;
     if (reason === this.#complaint) return;
     this.#complaint = reason;
     this.fail(error);

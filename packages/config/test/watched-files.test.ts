@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger, systemRuntime } from '@inmesh/core';
+import { type Runtime, silentLogger, systemRuntime, type Timer } from '@inmesh/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type WatchedFiles, watchFiles } from '../src/manifests.js';
 
@@ -19,6 +19,15 @@ describe('watched files', () => {
     watch?.close();
     await rm(dir, { recursive: true, force: true });
   });
+  /** How often the next reading was arranged. */
+  let readings = 0;
+  const runtime: Runtime = Object.assign(Object.create(systemRuntime) as Runtime, {
+    arm(...args: Parameters<Runtime['arm']>) {
+      readings++;
+      systemRuntime.arm(...args);
+    },
+    disarm: (timer: Timer) => systemRuntime.disarm(timer),
+  });
   const open = (make: (text: string) => string | Promise<string>, discard?: (value: string) => void) => {
     let made = 0;
     watch = watchFiles<string>({
@@ -31,7 +40,7 @@ describe('watched files', () => {
       },
       complaint: 'refused',
       pollMs: 5,
-      runtime: systemRuntime,
+      runtime,
       logger: silentLogger,
       ...(discard === undefined ? {} : { discard }),
     });
@@ -50,13 +59,45 @@ describe('watched files', () => {
     await writeFile(file, 'wrong');
     await until(() => seen.state.error !== undefined);
     for (let i = 0; i < 200; i++) await new Promise(setImmediate);
-    expect([seen.current(), made()]).toEqual(['one', 2]);
+    expect([seen.current(), made(), seen.refusals]).toEqual(['one', 2, 1]);
     // Back to what is in force: nothing is wrong any more, and nothing has to be made.
     await writeFile(file, 'one');
     await until(() => seen.state.error === undefined);
     expect(made()).toBe(2);
     await writeFile(file, 'two');
     await until(() => seen.current() === 'two');
+  });
+
+  it('counts what is refused, each content once, and what cannot be read until it can', async () => {
+    const { watch: seen, made } = open((text) => {
+      if (text.startsWith('wrong')) throw new Error('wrong');
+      return text;
+    });
+    await seen.ready();
+    expect(seen.refusals).toBe(0);
+    for (const text of ['wrong one', 'wrong two']) {
+      const before = made();
+      await writeFile(file, text);
+      await until(() => made() > before);
+    }
+    expect(seen.refusals).toBe(2);
+    await rm(file);
+    await until(() => seen.refusals === 3);
+    const before = readings;
+    await until(() => readings > before + 5);
+    expect(seen.refusals).toBe(3);
+    await writeFile(file, 'one');
+    await until(() => seen.state.error === undefined);
+    await rm(file);
+    await until(() => seen.refusals === 4);
+  });
+
+  it('counts no start that fails', async () => {
+    const { watch: seen } = open(() => {
+      throw new Error('wrong');
+    });
+    await seen.ready().catch(() => {});
+    expect([seen.state.kind, seen.refusals]).toEqual(['gone', 0]);
   });
 
   it('lets go of what was being made when it was closed', async () => {

@@ -1,4 +1,5 @@
 export {
+  type BypassKind,
   createHttpClient,
   type HttpClient,
   type HttpClientOptions,

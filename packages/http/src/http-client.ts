@@ -59,10 +59,18 @@ export interface HttpClientOptions {
   readonly logger: Logger;
 }
 
+/**
+ * What passes through to names that are none of the mesh's: requests of fetch and the dispatcher, connections of agents.
+ * By the scheme: `tls` is that of `https:`, which proves nothing of the mesh's.
+ */
+export type BypassKind = 'plaintext-connection' | 'plaintext-request' | 'tls-connection' | 'tls-request';
+
 /** What an HTTP client counts. */
 export interface HttpClientStats {
   /** Calls, and connections of {@link HttpClient.agent}, to names that are none of the mesh's. */
   readonly passedThrough: number;
+  /** The same, by what it was. */
+  readonly bypasses: Readonly<Record<BypassKind, number>>;
 }
 
 /** Calls services of the mesh by name. */
@@ -92,8 +100,18 @@ function hostOf(origin: unknown): string {
   return end === -1 ? rest : rest.slice(0, end);
 }
 
+function isHttps(origin: unknown): boolean {
+  const protocol = typeof origin === 'object' && origin !== null ? (origin as URL).protocol : origin;
+  return typeof protocol === 'string' && /^https:/i.test(protocol);
+}
+
 class MeshDispatcher extends Dispatcher {
-  passedThrough = 0;
+  readonly bypasses: Record<BypassKind, number> = {
+    'plaintext-connection': 0,
+    'plaintext-request': 0,
+    'tls-connection': 0,
+    'tls-request': 0,
+  };
   readonly #options: HttpClientOptions;
   readonly #pools: Pools;
   #others: UndiciAgent | undefined;
@@ -116,7 +134,7 @@ class MeshDispatcher extends Dispatcher {
     const host = hostOf(request.origin);
     const name = this.#options.router.nameOf(host);
     if (name === undefined) {
-      this.passedThrough++;
+      this.bypasses[isHttps(request.origin) ? 'tls-request' : 'plaintext-request']++;
       this.#others ??= new UndiciAgent();
       return this.#others.dispatch(request, toLegacyHandler(handler) as Dispatcher.DispatchHandler);
     }
@@ -236,13 +254,14 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         ...options,
         connections: options.connections ?? 64,
         onConnection: options.onConnection ?? (() => {}),
-        onPassThrough: () => dispatcher.passedThrough++,
+        onPassThrough: (isTls) => dispatcher.bypasses[isTls ? 'tls-connection' : 'plaintext-connection']++,
       });
       agents.push(agent);
       return agent;
     },
     get stats() {
-      return { passedThrough: dispatcher.passedThrough };
+      const bypasses = { ...dispatcher.bypasses };
+      return { bypasses, passedThrough: Object.values(bypasses).reduce((sum, count) => sum + count) };
     },
     async close(timeoutMs) {
       const done = Promise.all([dispatcher.close(), ...agents.map((agent) => agent.close())]);

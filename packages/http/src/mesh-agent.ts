@@ -26,8 +26,8 @@ export interface MeshAgentOptions {
   readonly source: IdentitySource;
   /** Time. */
   readonly runtime: Runtime;
-  /** Told of each connection that is none of the mesh's. */
-  readonly onPassThrough: () => void;
+  /** Told of each connection that is none of the mesh's, and whether it is TLS. */
+  readonly onPassThrough: (isTls: boolean) => void;
   /** Told of each connection of the mesh's. */
   readonly onConnection: (cluster: string, socket: Socket) => void;
   /** Connections to one host. */
@@ -147,10 +147,9 @@ export class MeshAgent extends Agent {
       }
       return undefined;
     }
-    this.#options.onPassThrough();
-    return isHttps(options)
-      ? connectTls(options as ConnectionOptions)
-      : connectTcp(options as NetConnectOpts);
+    const isTls = isHttps(options);
+    this.#options.onPassThrough(isTls);
+    return isTls ? connectTls(options as ConnectionOptions) : connectTcp(options as NetConnectOpts);
   }
 
   /** Connections retire at half of their lives, like those of the pools; none is kept when the agent closes. */

@@ -83,7 +83,12 @@ describe('agent', () => {
     });
     expect(await ask(url, { ...trusting, servername: 'other.test' }, httpsGet)).toMatch(/^\d+ other\.test$/);
     expect(await ask(url, trusting, httpsGet)).toBe('1 localhost');
-    expect(client.stats.passedThrough).toBe(5);
+    const { port: plainPort } = await mesh.serve(() => {});
+    await ask(`http://127.0.0.1:${plainPort}/`, { agent }).catch(() => {});
+    expect(client.stats).toEqual({
+      passedThrough: 6,
+      bypasses: { 'plaintext-connection': 1, 'plaintext-request': 0, 'tls-connection': 5, 'tls-request': 0 },
+    });
   });
 
   it('takes a name of the mesh for the mesh whatever the TLS options say, and verifies it as the mesh does', async () => {

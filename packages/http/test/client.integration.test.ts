@@ -60,6 +60,19 @@ describe('HTTP client', () => {
     expect(client.stats.passedThrough).toBe(1);
   });
 
+  it('tells plaintext that passes through from TLS, however the origin is written', async () => {
+    const client = await mesh.client({ orders: [1] });
+    const { dispatcher } = client;
+    const ask = { path: '/', method: 'GET' } as const;
+    for (const origin of ['https://127.0.0.1:1', 'HTTPS://127.0.0.1:1', new URL('https://127.0.0.1:1')])
+      await dispatcher.request({ ...ask, origin }).catch(() => {});
+    await dispatcher.request({ ...ask, origin: 'http://127.0.0.1:1' }).catch(() => {});
+    expect(client.stats).toEqual({
+      passedThrough: 4,
+      bypasses: { 'plaintext-connection': 0, 'plaintext-request': 1, 'tls-connection': 0, 'tls-request': 3 },
+    });
+  });
+
   const users: readonly [string, (client: Awaited<ReturnType<TestMesh['client']>>) => Promise<unknown>][] = [
     [
       'fetch of undici 7',

@@ -104,6 +104,8 @@ class DevSource extends IdentityHolder implements IdentitySource {
   }
 
   #complain(cause: unknown): void {
+    // The authority is not renewed by us: another one comes with the certificate that it signed.
+    this.countRefusal(['svid']);
     const error = isMeshError(cause)
       ? cause
       : new MeshError('INMESH_ERR_INTERNAL', 'the dev CA could not issue an identity', { cause });

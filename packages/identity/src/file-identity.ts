@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { createTimer, isMeshError, type Logger, MeshError, type Runtime } from '@inmesh/core';
-import type { IdentitySource } from './identity.js';
+import type { IdentitySource, RotationKind } from './identity.js';
 import { IdentityHolder } from './identity-holder.js';
 import { loadBundle, loadSvid } from './svid.js';
 
@@ -20,6 +20,12 @@ export interface FileIdentityOptions {
   readonly logger: Logger;
 }
 
+/** What was refused last. */
+interface Refusal {
+  readonly what: string;
+  isCounted: boolean;
+}
+
 /**
  * Reads the three files as one: writers replace them one by one, so a set is used only when it fits together, and
  * the last good one stays until then. Contents are compared, not times, so symbolic links may be swapped.
@@ -27,8 +33,10 @@ export interface FileIdentityOptions {
 class FileSource extends IdentityHolder implements IdentitySource {
   readonly #options: FileIdentityOptions;
   readonly #timer = createTimer(() => void this.#poll());
-  #applied = '';
+  /** Texts of certificate, key and bundle that are in force. */
+  #applied: readonly string[] = [];
   #complaint = '';
+  #refusal: Refusal | undefined;
   #isModeKnown = false;
   #isClosed = false;
 
@@ -47,17 +55,16 @@ class FileSource extends IdentityHolder implements IdentitySource {
 
   async #poll(): Promise<void> {
     const { certFile, keyFile, caFile, logger, runtime } = this.#options;
+    let texts: readonly string[] | undefined;
     try {
-      const [cert, key, ca] = await Promise.all(
-        [certFile, keyFile, caFile].map((file) => readFile(file, 'utf8')),
-      );
+      texts = await Promise.all([certFile, keyFile, caFile].map((file) => readFile(file, 'utf8')));
+      const [cert, key, ca] = texts;
       if (this.#isClosed || cert === undefined || key === undefined || ca === undefined) return;
-      const content = [cert, key, ca].join('\0');
-      if (content !== this.#applied) {
+      if (texts.some((text, i) => text !== this.#applied[i])) {
         const svid = loadSvid(cert, key);
         const { trustDomain } = svid.id;
         this.publish(svid, new Map([[trustDomain, loadBundle(trustDomain, ca)]]));
-        this.#applied = content;
+        this.#applied = texts;
         this.#complaint = '';
         logger.info(
           { id: svid.id.uri, serial: svid.serial, notAfter: new Date(svid.notAfterMs).toISOString() },
@@ -65,8 +72,10 @@ class FileSource extends IdentityHolder implements IdentitySource {
         );
         await this.#warnAboutMode();
       }
+      this.#refusal = undefined;
     } catch (error) {
       this.#complain(error);
+      this.#onRefused(error, texts);
     }
     if (!this.#isClosed) runtime.arm(this.#timer, this.#options.pollMs ?? 1000);
   }
@@ -85,6 +94,27 @@ class FileSource extends IdentityHolder implements IdentitySource {
       { keyFile, mode: (mode & 0o777).toString(8) },
       'every user of this host may read the private key',
     );
+  }
+
+  /** Counted when it is read again unchanged, and then no more: in between writers are at work. */
+  #onRefused(cause: unknown, texts: readonly string[] | undefined): void {
+    const what = texts?.join('\0') ?? String(cause);
+    if (this.#refusal?.what !== what) this.#refusal = { what, isCounted: false };
+    else if (!this.#refusal.isCounted) {
+      this.#refusal.isCounted = true;
+      this.countRefusal(texts === undefined ? [this.#unreadKind(cause)] : this.#kindsOf(texts));
+    }
+  }
+
+  #unreadKind(cause: unknown): RotationKind {
+    return (cause as NodeJS.ErrnoException).path === this.#options.caFile ? 'root' : 'svid';
+  }
+
+  #kindsOf([cert, key, ca]: readonly string[]): readonly RotationKind[] {
+    const [certBefore, keyBefore, caBefore] = this.#applied;
+    const kinds: RotationKind[] = ca === caBefore ? [] : ['root'];
+    if (cert !== certBefore || key !== keyBefore) kinds.push('svid');
+    return kinds;
   }
 
   #complain(cause: unknown): void {

@@ -7,29 +7,31 @@ import {
   WatchSource,
   type WatchState,
 } from '@inmesh/core';
-import type { IdentityOrigin, IdentitySnapshot, TrustBundle, X509Svid } from './identity.js';
+import type {
+  IdentityOrigin,
+  IdentitySnapshot,
+  RotationCount,
+  RotationKind,
+  TrustBundle,
+  X509Svid,
+} from './identity.js';
+import { hasLostAuthority, rotated } from './rotations.js';
 import { checkOwnSvid } from './svid.js';
 import { proveContext } from './tls-options.js';
 
 /** Longest delay that is armed at once; a certificate that lives longer is looked at again. */
 const longestMs = 86_400_000;
 
-function hasLostAuthority(
-  before: ReadonlyMap<string, TrustBundle>,
-  after: ReadonlyMap<string, TrustBundle>,
-): boolean {
-  for (const [trustDomain, bundle] of before) {
-    const now = after.get(trustDomain)?.authorities ?? [];
-    if (bundle.authorities.some((old) => !now.some((der) => der.equals(old)))) return true;
-  }
-  return false;
-}
-
 /**
  * What all sources share: counts generations and trust epochs, validates before it publishes, and withdraws the
  * identity at the end of its validity (fail closed).
  */
 export class IdentityHolder extends WatchSource<IdentitySnapshot> {
+  /** How often its parts were replaced. */
+  readonly rotations: Readonly<Record<RotationKind, RotationCount>> = {
+    svid: { success: 0, failure: 0 },
+    root: { success: 0, failure: 0 },
+  };
   readonly #runtime: Runtime;
   readonly #origin: IdentityOrigin;
   readonly #expiry = createTimer(() => this.#onExpiry());
@@ -77,6 +79,7 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
       origin: this.#origin,
     });
     proveContext(snapshot, this.#runtime.wallMs());
+    for (const kind of last === undefined ? [] : rotated(last, snapshot)) this.rotations[kind].success++;
     this.#last = snapshot;
     this.#armExpiry(svid);
     this.set(snapshot);
@@ -85,6 +88,11 @@ export class IdentityHolder extends WatchSource<IdentitySnapshot> {
   /** Stops the expiry timer. */
   stop(): void {
     this.#runtime.disarm(this.#expiry);
+  }
+
+  /** What was to replace what is in force was refused, or could not be had. The first identity replaces nothing. */
+  protected countRefusal(kinds: readonly RotationKind[]): void {
+    if (this.#last !== undefined) for (const kind of kinds) this.rotations[kind].failure++;
   }
 
   #onExpiry(): void {

@@ -45,8 +45,24 @@ export interface IdentitySnapshot {
   readonly origin: IdentityOrigin;
 }
 
+/** What of an identity is replaced: our own certificate, or whom we trust. */
+export type RotationKind = 'root' | 'svid';
+
+/** How often one was replaced. */
+export interface RotationCount {
+  /** Times that another came into force. */
+  success: number;
+  /** Times that another was refused, or could not be had. */
+  failure: number;
+}
+
+/** How often the parts of an identity were replaced. The first ones replace nothing. */
+export type Rotations = Readonly<Record<RotationKind, Readonly<RotationCount>>>;
+
 /** A {@link Watch} of our identity with a lifetime. */
 export interface IdentitySource extends Watch<IdentitySnapshot> {
+  /** How often its parts were replaced. */
+  readonly rotations: Rotations;
   /** Stops watching and renewing; the last value stays readable until it expires. */
   close(): Promise<void>;
 }

@@ -14,7 +14,16 @@ export { isRetired } from './expiring-socket.js';
 export { createFileIdentity, type FileIdentityOptions } from './file-identity.js';
 export type { HandshakeResult } from './handshake-result.js';
 export { type Http2Bounds, watchHttp2 } from './http2-watch.js';
-export type { IdentityOrigin, IdentitySnapshot, IdentitySource, TrustBundle, X509Svid } from './identity.js';
+export type {
+  IdentityOrigin,
+  IdentitySnapshot,
+  IdentitySource,
+  RotationCount,
+  RotationKind,
+  Rotations,
+  TrustBundle,
+  X509Svid,
+} from './identity.js';
 export { type FirstBytes, Sniffer, type SniffLimits } from './sniffer.js';
 export {
   createStaticIdentity,

@@ -1,5 +1,5 @@
 import type { Logger, Runtime } from '@inmesh/core';
-import type { IdentitySource } from './identity.js';
+import type { IdentitySource, RotationKind } from './identity.js';
 import { IdentityHolder } from './identity-holder.js';
 import { loadBundle, loadSvid } from './svid.js';
 
@@ -31,8 +31,19 @@ export interface StaticIdentitySource extends IdentitySource {
   update(identity: StaticIdentity): void;
 }
 
+/** What was to change. */
+function changed(before: StaticIdentity, { certPem, keyPem, bundles }: StaticIdentity): RotationKind[] {
+  const isSameRoot =
+    bundles.size === before.bundles.size &&
+    [...bundles].every(([name, pem]) => before.bundles.get(name) === pem);
+  const isSameSvid = certPem === before.certPem && keyPem === before.keyPem;
+  if (isSameRoot) return ['svid'];
+  return isSameSvid ? ['root'] : ['svid', 'root'];
+}
+
 class StaticSource extends IdentityHolder implements StaticIdentitySource {
   readonly #logger: Logger;
+  #given: StaticIdentity | undefined;
 
   constructor(options: StaticIdentityOptions) {
     super(options.runtime, 'code', options.logger);
@@ -40,12 +51,15 @@ class StaticSource extends IdentityHolder implements StaticIdentitySource {
     this.update(options);
   }
 
-  update({ certPem, keyPem, bundles }: StaticIdentity): void {
+  update(identity: StaticIdentity): void {
+    const { certPem, keyPem, bundles } = identity;
     try {
       const loaded = new Map([...bundles].map(([name, pem]) => [name, loadBundle(name, pem)] as const));
       this.publish(loadSvid(certPem, keyPem), loaded);
+      this.#given = { ...identity, bundles: new Map(bundles) };
     } catch (error) {
       this.#logger.error({ error }, 'identity rejected');
+      if (this.#given !== undefined) this.countRefusal(changed(this.#given, identity));
       throw error;
     }
   }

@@ -167,6 +167,7 @@ describe('dev CA', () => {
     const hasFailed = until(source, (state) => state.kind === 'ready' && state.error !== undefined);
     await runtime.advance(11_000);
     await hasFailed;
+    expect(source.rotations.svid.failure).toBeGreaterThan(0);
     expect(source.state).toMatchObject({ error: { code: 'INMESH_ERR_DEV_CA_UNSAFE' } });
     expect(source.current().svid.serial).toBe(first.svid.serial);
     await rm(place);
@@ -174,6 +175,7 @@ describe('dev CA', () => {
     const isRenewed = until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
     await runtime.advance(3000);
     await isRenewed;
+    expect(source.rotations).toMatchObject({ svid: { success: 1 }, root: { success: 0, failure: 0 } });
     expect(source.current().trustEpoch).toBe(first.trustEpoch);
     expect(source.current().bundles).toEqual(first.bundles);
     expect(warned).toEqual([]);

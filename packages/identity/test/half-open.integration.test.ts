@@ -188,6 +188,7 @@ describe('TLS front end', () => {
     const logged: string[] = [];
     const source: IdentitySource = {
       state: { kind: 'ready', value: bad, version: 1, error: undefined },
+      rotations: good.rotations,
       current: () => bad,
       ready: () => Promise.resolve(bad),
       subscribe(listener) {

@@ -117,6 +117,49 @@ describe('an identity of our own', () => {
     expect(source.current().generation).toBe(1);
   });
 
+  it('counts what replaced it and what was refused, by what differs from what is in force', async () => {
+    const source = start(runtime);
+    const counts = (): readonly number[] =>
+      [source.rotations.svid, source.rotations.root].flatMap(({ success, failure }) => [success, failure]);
+    const other = await createTestCa('a.test', startMs);
+    const [second, stranger] = [
+      await ca.issue('/ns/default/sa/web'),
+      await other.issue('/ns/default/sa/web'),
+    ];
+    const refuse = (identity: Parameters<typeof source.update>[0]): void =>
+      expect(() => source.update(identity)).toThrow(invalid);
+    source.update({ ...svid, bundles: bundles(ca) });
+    expect(counts()).toEqual([0, 0, 0, 0]);
+    source.update({ ...second, bundles: bundles(ca) });
+    expect(counts()).toEqual([1, 0, 0, 0]);
+    // One more authority, then one less.
+    const both = new Map([['a.test', ca.bundlePem + other.bundlePem]]);
+    source.update({ ...second, bundles: both });
+    expect(counts()).toEqual([1, 0, 1, 0]);
+    source.update({ ...stranger, bundles: bundles(other) });
+    expect(counts()).toEqual([2, 0, 2, 0]);
+    refuse({ ...second, bundles: bundles(other) });
+    expect(counts()).toEqual([2, 1, 2, 0]);
+    refuse({ ...stranger, bundles: bundles(ca) });
+    expect(counts()).toEqual([2, 1, 2, 1]);
+    refuse({ ...stranger, bundles: new Map([...bundles(other), ['b.test', 'nonsense']]) });
+    refuse({ certPem: stranger.certPem, keyPem: second.keyPem, bundles: bundles(other) });
+    expect(counts()).toEqual([2, 2, 2, 2]);
+    refuse({ ...svid, bundles: bundles(other, await createTestCa('b.test', startMs)) });
+    expect(counts()).toEqual([2, 3, 2, 3]);
+  });
+
+  it('counts a certificate that has expired and is given again as one that was refused', async () => {
+    const suspended = createSuspended();
+    const source = start(suspended);
+    await suspended.advance(60_000);
+    expect(() => source.update({ ...svid, bundles: bundles(ca) })).toThrow(invalid);
+    expect(source.rotations).toEqual({
+      svid: { success: 0, failure: 1 },
+      root: { success: 0, failure: 0 },
+    });
+  });
+
   it('[row 14] is refused when OpenSSL cannot read an authority or one of its chain', () => {
     const [begin = '', body = ''] = ca.bundlePem.split(/(?<=BEGIN CERTIFICATE-----\n)/);
     const der = Buffer.from(body.replaceAll(/-----.*|\s/g, ''), 'base64');

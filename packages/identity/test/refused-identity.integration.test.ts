@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isMeshError, type Logger, silentLogger, systemRuntime } from '@inmesh/core';
@@ -32,6 +32,7 @@ const refused: readonly [string, Parts][] = [
 const bundles = new Map([['a.test', forge.bundlePem]]);
 
 async function startFiles(log: Logger = logger): Promise<{
+  dir: string;
   source: IdentitySource;
   write(svid: { readonly certPem: string; readonly keyPem: string }): Promise<void>;
 }> {
@@ -50,6 +51,7 @@ async function startFiles(log: Logger = logger): Promise<{
     () => source.close(),
   );
   return {
+    dir,
     source,
     async write({ certPem, keyPem }) {
       await Promise.all([
@@ -93,10 +95,50 @@ describe('a weak identity', () => {
     await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
   });
 
+  /** Resolves when so many refusals were counted, and some more readings have counted none. */
+  const refusals = async (source: IdentitySource, svid: number, root: number): Promise<void> => {
+    const { rotations } = source;
+    while (rotations.svid.failure < svid || rotations.root.failure < root) await new Promise(setImmediate);
+    let readings = 0;
+    await until(source, () => ++readings > 5);
+    expect([rotations.svid.failure, rotations.root.failure]).toEqual([svid, root]);
+  };
+
+  it('is counted once in files, however often they are read, by the part that differs', async () => {
+    const { dir, source, write } = await startFiles();
+    /** One file at once, so that no reading finds parts that do not fit. */
+    const replace = async (name: string, text: string): Promise<void> => {
+      await writeFile(join(dir, `${name}.new`), text);
+      await rename(join(dir, `${name}.new`), join(dir, name));
+    };
+    const key = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const good = forge.issue({ key });
+    await write(good);
+    await source.ready();
+    expect(source.rotations).toEqual({ svid: { success: 0, failure: 0 }, root: { success: 0, failure: 0 } });
+    await replace('c.pem', forge.issue({ key, hash: 'sha1' }).certPem);
+    await refusals(source, 1, 0);
+    await replace('c.pem', good.certPem);
+    await replace('ca.pem', 'nonsense');
+    await refusals(source, 1, 1);
+    await rm(join(dir, 'ca.pem'));
+    await refusals(source, 1, 2);
+    await replace('ca.pem', forge.bundlePem);
+    await rm(join(dir, 'c.pem'));
+    await refusals(source, 2, 2);
+    await replace('c.pem', forge.issue({ key }).certPem);
+    await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
+    expect(source.rotations.svid).toEqual({ success: 1, failure: 2 });
+    await replace('ca.pem', forge.bundlePem + createForge().bundlePem);
+    await until(source, (state) => state.kind === 'ready' && state.value.generation === 3);
+    expect(source.rotations.root).toEqual({ success: 1, failure: 2 });
+  });
+
   it('[row 14] is told as the reason for waiting at start', async () => {
     const { source, write } = await startFiles();
     await write(forge.issue({ key: smallKey }));
     await until(source, (state) => state.kind === 'pending' && reason.test(String(state.error)));
+    await refusals(source, 0, 0);
     const { error } = source.state;
     expect(isMeshError(error) && error.code).toBe('INMESH_ERR_IDENTITY_FILES');
     await write(forge.issue());

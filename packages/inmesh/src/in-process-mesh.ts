@@ -93,6 +93,7 @@ export class InProcessMesh implements Mesh {
       ...parts,
       clusters: this.#clusters,
       files: () => this.#watch,
+      bypasses: () => this.#http?.stats.bypasses,
       identitiesOf: (cluster) => this.#configured.traffic.clusters.get(cluster)?.identities ?? [],
       forEachCall: (visit) => {
         for (const server of this.#servers) server.forEachCall(visit);

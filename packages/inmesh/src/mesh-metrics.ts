@@ -1,5 +1,7 @@
 import type { Decision } from '@inmesh/authz';
-import type { Call, Layer, Runtime, Watch, Workload } from '@inmesh/core';
+import type { WatchedFiles } from '@inmesh/config/manifests';
+import type { Call, Layer, Runtime, Workload } from '@inmesh/core';
+import type { BypassKind } from '@inmesh/http/client';
 import type { HandshakeResult, IdentitySnapshot, IdentitySource } from '@inmesh/identity';
 import type { Clusters } from '@inmesh/resilience';
 import {
@@ -15,6 +17,7 @@ import {
   recordedTraceOf,
   registerWith,
   renderInSlices,
+  type Sample,
 } from '@inmesh/telemetry';
 import { addClusterMetrics } from './cluster-metrics.js';
 import type { PolicyEngine } from './policy-engine.js';
@@ -28,9 +31,11 @@ export interface MeshMetricsParts {
   /** The policies. */
   readonly policies: PolicyEngine;
   /** The configuration file; `undefined` if there is none. */
-  readonly files: () => Watch<unknown> | undefined;
+  readonly files: () => Pick<WatchedFiles<unknown>, 'refusals' | 'state'> | undefined;
   /** The clusters. */
   readonly clusters: Clusters;
+  /** What passed through; `undefined` where nothing was called yet. */
+  readonly bypasses: () => Readonly<Record<BypassKind, number>> | undefined;
   /** Identities of the endpoints of a cluster. */
   readonly identitiesOf: EdgesOptions['identitiesOf'];
   /** Calls `visit` with each call under way. */
@@ -38,6 +43,13 @@ export interface MeshMetricsParts {
   /** Time. */
   readonly runtime: Runtime;
 }
+
+const bypassKinds = [
+  'plaintext-connection',
+  'plaintext-request',
+  'tls-connection',
+  'tls-request',
+] as const satisfies readonly BypassKind[];
 
 /** Decisions whose series are held on to; new policies make new ones. */
 const maxDecisions = 4096;
@@ -71,6 +83,7 @@ export class MeshMetrics {
     policies,
     files,
     clusters,
+    bypasses,
     identitiesOf,
     forEachCall,
     runtime,
@@ -105,7 +118,10 @@ export class MeshMetrics {
       labels: ['decision', 'policy', 'rule'],
     });
     addClusterMetrics(this.#store, clusters);
+    this.#addBypasses(bypasses);
+    this.#addRotations(source);
     this.#addState(source, policies, files);
+    this.#addRefusals(policies, files);
   }
 
   /** Counts what was decided about a call. */
@@ -134,6 +150,47 @@ export class MeshMetrics {
   /** Shows everything but the figures of the process in a registry of prom-client. */
   registerWith(registry: Parameters<typeof registerWith>[1]): void {
     registerWith(this.#store, registry);
+  }
+
+  #addBypasses(bypasses: MeshMetricsParts['bypasses']): void {
+    this.#store.collected({
+      name: 'inmesh_bypass_total',
+      help: "Requests of fetch and the dispatcher, and connections of agents, to names that are none of the mesh's, by their scheme.",
+      labels: ['kind'],
+      type: 'counter',
+      collect: () => {
+        const counts = bypasses();
+        return bypassKinds.map((kind) => [[kind], counts?.[kind] ?? 0] as const);
+      },
+    });
+  }
+
+  #addRotations({ rotations }: IdentitySource): void {
+    this.#store.collected({
+      name: 'inmesh_cert_rotations_total',
+      help: 'Renewals of our certificate (svid) and of whom we trust (root): those in force, and those that were refused or could not be had.',
+      labels: ['kind', 'result'],
+      type: 'counter',
+      collect: () =>
+        Object.entries(rotations).flatMap(([kind, { success, failure }]): readonly Sample[] => [
+          [[kind, 'success'], success],
+          [[kind, 'failure'], failure],
+        ]),
+    });
+  }
+
+  #addRefusals(policies: PolicyEngine, files: MeshMetricsParts['files']): void {
+    this.#store.collected({
+      name: 'inmesh_config_errors_total',
+      help: 'Changes of the configuration file and of the policy directory that were refused; the last good one stayed. No config-file without one.',
+      labels: ['source'],
+      type: 'counter',
+      *collect() {
+        const watch = files();
+        if (watch !== undefined) yield [['config-file'], watch.refusals];
+        yield [['policy-dir'], policies.refusals];
+      },
+    });
   }
 
   #addState(source: IdentitySource, policies: PolicyEngine, files: MeshMetricsParts['files']): void {

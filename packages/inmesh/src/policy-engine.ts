@@ -131,6 +131,11 @@ export class PolicyEngine {
     return this.#directory?.state.error;
   }
 
+  /** How often what was on disk was refused while the last good one was in force. */
+  get refusals(): number {
+    return this.#directory?.refusals ?? 0;
+  }
+
   /** Every policy, not yet selected. */
   get policies(): readonly AuthorizationPolicy[] {
     return this.#policies;

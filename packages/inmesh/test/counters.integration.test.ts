@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
 import { Client, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
@@ -145,5 +148,77 @@ describe('what a mesh counts beside calls', () => {
       ...none,
       'orders,consecutive-5xx': 1,
     });
+  });
+
+  it('what passes through, by its scheme', async () => {
+    const web = await meshes.make('web');
+    const none = { 'plaintext-connection': 0, 'plaintext-request': 0, 'tls-connection': 0, 'tls-request': 0 };
+    expect(await samples(web, 'inmesh_bypass_total')).toEqual(none);
+    const plain = createServer((_request, response) => response.end('plain')).listen(0, '127.0.0.1');
+    await once(plain, 'listening');
+    const url = `http://127.0.0.1:${(plain.address() as AddressInfo).port}/`;
+    await (await web.fetch(url)).text();
+    await web.fetch(url.replace('http:', 'https:')).catch(() => {});
+    const [reply] = await once(get(url, { agent: web.agent() }), 'response');
+    (reply as IncomingMessage).resume();
+    await once(reply as IncomingMessage, 'end');
+    expect(await samples(web, 'inmesh_bypass_total')).toEqual({
+      ...none,
+      'plaintext-connection': 1,
+      'plaintext-request': 1,
+      'tls-request': 1,
+    });
+    plain.closeAllConnections();
+    plain.close();
+  });
+
+  it('changes of the configuration file and of policies that were refused', async () => {
+    const [file, policyDir] = [join(meshes.dir, 'mesh.yaml'), join(meshes.dir, 'policies')];
+    const policy = (spec: string): string =>
+      `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\nspec: ${spec}\n`;
+    await mkdir(policyDir);
+    await writeFile(join(policyDir, 'a.yaml'), policy('{}'));
+    const bare = await meshes.make('bare');
+    expect(await samples(bare, 'inmesh_config_errors_total')).toEqual({ 'policy-dir': 0 });
+    await writeFile(file, policy('{}').replace('name: a', 'name: b'));
+    const mesh = await meshes.make('orders', { configFile: file, policyDir });
+    const refused = (): Promise<Readonly<Record<string, number>>> =>
+      samples(mesh, 'inmesh_config_errors_total');
+    expect(await refused()).toEqual({ 'config-file': 0, 'policy-dir': 0 });
+    await writeFile(file, policy('{ruls: []}'));
+    await until(async () => (await refused())['config-file'] === 1);
+    expect(await refused()).toEqual({ 'config-file': 1, 'policy-dir': 0 });
+    await writeFile(join(policyDir, 'a.yaml'), policy('{ruls: []}'));
+    await until(async () => (await refused())['policy-dir'] === 1);
+    expect(await refused()).toEqual({ 'config-file': 1, 'policy-dir': 1 });
+  });
+
+  it('renewals of its certificate, and those that failed', async () => {
+    const mesh = await meshes.make('orders', { devCaTtl: '3s' });
+    const renewals = (): Promise<Readonly<Record<string, number>>> =>
+      samples(mesh, 'inmesh_cert_rotations_total');
+    const none = { 'svid,success': 0, 'svid,failure': 0, 'root,success': 0, 'root,failure': 0 };
+    expect(await renewals()).toEqual(none);
+    await until(async () => (await renewals())['svid,success'] === 1);
+    expect(await renewals()).toEqual({ ...none, 'svid,success': 1 });
+    const place = join(meshes.dir, 'ca');
+    await rename(place, `${place}.aside`);
+    await writeFile(place, '');
+    await until(async () => ((await renewals())['svid,failure'] ?? 0) > 0);
+    await rm(place);
+    await rename(`${place}.aside`, place);
+  });
+
+  it('how busy its loop was since somebody looked', async () => {
+    const mesh = await meshes.make('orders');
+    const busy = async (): Promise<number> =>
+      Number(/^inmesh_nodejs_elu (\S+)$/m.exec(await mesh.metricsText())?.[1]);
+    await busy();
+    createHash('sha256').update(Buffer.alloc(50_000_000)).digest();
+    const worked = await busy();
+    // Of the whole life of the process, which has waited for more than one reply.
+    const { utilization } = performance.eventLoopUtilization();
+    expect(worked).toBeGreaterThan(utilization);
+    expect(worked).toBeLessThanOrEqual(1);
   });
 });

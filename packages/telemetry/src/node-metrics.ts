@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import { contentTypes, type ExpositionFormat } from './exposition.js';
 
@@ -21,11 +22,24 @@ export class NodeMetrics {
   }
 
   #open(): Promise<Registry> {
-    this.#registry ??= import('prom-client').then(({ Registry: PromRegistry, collectDefaultMetrics }) => {
-      const registry = new PromRegistry();
-      collectDefaultMetrics({ register: registry });
-      return registry;
-    });
+    this.#registry ??= import('prom-client').then(
+      ({ Gauge, Registry: PromRegistry, collectDefaultMetrics }) => {
+        const registry = new PromRegistry();
+        collectDefaultMetrics({ register: registry });
+        let before = performance.eventLoopUtilization();
+        const utilization = new Gauge({
+          name: 'inmesh_nodejs_elu',
+          help: 'Share of the time since it was last read in which the event loop was busy, 0 to 1.',
+          registers: [registry],
+          collect() {
+            const now = performance.eventLoopUtilization();
+            utilization.set(performance.eventLoopUtilization(now, before).utilization || 0);
+            before = now;
+          },
+        });
+        return registry;
+      },
+    );
     return this.#registry;
   }
 }
