@@ -155,6 +155,7 @@ export class CallDriver implements Timer {
       isPenalized ? Math.max(elapsedMs, failurePenaltyMs) : elapsedMs,
       nowMs,
     );
+    if (this.#isDone()) return false;
     this.#logReply(reply, judgement);
     const reason = this.#reason;
     if (!isFine(judgement) && this.#retriesReply(attempt, reply, judgement, nowMs)) {
@@ -163,6 +164,7 @@ export class CallDriver implements Timer {
       attempt.discard();
       return false;
     }
+    if (this.#isDone()) return false;
     this.#reached = 'maybe';
     this.#result = result;
     this.#phase = 'committed';
@@ -204,7 +206,7 @@ export class CallDriver implements Timer {
     this.#note(reached);
     this.#call.attemptLog?.failed(error.code, reached);
     this.#current = undefined;
-    if (!this.#retriesError(attempt, error, nowMs)) this.#fail(error);
+    if (this.#isDone() || !this.#retriesError(attempt, error, nowMs)) this.#fail(error);
   }
 
   /** The caller gave up, or a layer did. Cuts what is under way; tells nobody. */
@@ -382,6 +384,7 @@ export class CallDriver implements Timer {
     if (this.#attempts >= retry.maxAttempts)
       return retry.maxAttempts > 1 ? this.#giveUp('attempts-used-up') : this.#refuse('retries-off');
     const waitMs = Math.max(cluster.backoffMs(retry.backoff, this.#attempts), askedMs ?? 0);
+    if (this.#isDone()) return false;
     const endMs = Math.min(this.#call.deadlineMs, orNever(this.#headDueMs));
     // An attempt that cannot end in time would only be load.
     if (nowMs + waitMs + cluster.typicalMs >= endMs) return this.#refuse('deadline');
@@ -474,7 +477,7 @@ export class CallDriver implements Timer {
 
   /** Its caller does. */
   #leave({ hasHead, startMs, endpoint }: Attempt): void {
-    this.#count(hasHead ? this.#result : 'cancelled');
+    this.#count(this.#phase === 'committed' ? this.#result : 'cancelled');
     if (hasHead) return;
     // Not a sample of its latency, except that it is at least this.
     const nowMs = this.#runtime.now();

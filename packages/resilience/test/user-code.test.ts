@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { defaultRouteRules, RouteTable } from '../src/index.js';
-import { createCluster, createState, endpoints, FakeCall, leftovers, nothingLeft } from './support.js';
+import {
+  counted,
+  createCall,
+  createCluster,
+  createState,
+  endpoints,
+  FakeCall,
+  failure,
+  leftovers,
+  nothingLeft,
+} from './support.js';
 
 const boom = (): never => {
   throw new Error('boom');
@@ -41,6 +51,45 @@ describe('functions of the application that throw', () => {
     call.last.end();
     expect([call.failures, leftovers(cluster)]).toEqual([[], nothingLeft]);
     expect(cluster.lines.at(-1)?.fields['what']).toBe('balancer');
+  });
+});
+
+describe('functions of the application that end the call they are asked about', () => {
+  it.each([
+    ['a classifier, of a failure', 'classify', 503, {}],
+    ['a classifier, of what was not processed', 'classify', 503, { 'x-inmesh-nack': '1' }],
+    ['a classifier, of a good reply', 'classify', 200, {}],
+    ['a backoff, of a reply', 'backoff', 503, {}],
+    ['a backoff, of an error', 'backoff', undefined, {}],
+  ] as const)('are followed by nothing: %s', async (_which, where, status, headers) => {
+    let leave = (): void => {};
+    const retry = { conditions: ['5xx', 'reset'] } as const;
+    const backoff = (): number => {
+      leave();
+      return 5;
+    };
+    const classify = (): undefined => leave() as undefined;
+    const { cluster, call } = createCall(
+      where === 'backoff' ? { retry: { ...retry, backoff } } : { retry, route: { classify } },
+    );
+    leave = () => call.driver.cancel(failure('INMESH_ERR_CANCELLED'));
+    call.begin().last.sent();
+    if (status === undefined) call.last.fail('INMESH_ERR_CONNECTION_LOST');
+    else expect(call.last.head(status, headers)).toBe(false);
+    await cluster.runtime.advance(100);
+    expect([call.attempts.length, call.failures]).toEqual([1, []]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
+    expect(counted(cluster)).toEqual([status === undefined ? 'first local-error' : 'first cancelled']);
+  });
+
+  it('are followed by nothing: who is told that nobody can be reached', async () => {
+    const onUnreachable = (): void => call.driver.cancel(failure('INMESH_ERR_CANCELLED'));
+    const cluster = createState(createCluster(endpoints(2)), { onUnreachable });
+    const call = new FakeCall(cluster).begin();
+    call.last.fail('INMESH_ERR_CONNECT_FAILED', { reached: 'no', retry: 'elsewhere' });
+    await cluster.runtime.advance(100);
+    expect([call.attempts.length, call.failures]).toEqual([1, []]);
+    expect(leftovers(cluster)).toEqual(nothingLeft);
   });
 });
 
