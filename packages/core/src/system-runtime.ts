@@ -21,12 +21,11 @@ class SystemRuntime implements Runtime {
   #anchor: NodeJS.Timeout | undefined;
 
   readonly #onPoll = (): void => {
-    const nowMs = performance.now();
-    this.#wheel.advance(nowMs);
-    this.#waking = undefined;
+    this.#wheel.advance(performance.now());
     this.#wakeMs = Number.POSITIVE_INFINITY;
     const { nextMs } = this.#wheel;
-    if (nextMs < this.#wakeMs) this.#wakeAt(nextMs, nowMs);
+    // The clock again: what was due may have taken its time.
+    if (nextMs < this.#wakeMs) this.#wakeAt(nextMs, performance.now());
   };
 
   // One more trip through the poll phase before anything fires: after a stall of the event loop, replies that
@@ -50,7 +49,7 @@ class SystemRuntime implements Runtime {
   arm(timer: Timer, delayMs: number, nowMs = performance.now()): void {
     this.disarm(timer);
     if (delayMs > wheelSpanMs) {
-      this.#armLong(timer, delayMs);
+      this.#armLong(timer, delayMs, nowMs + delayMs);
       return;
     }
     if (this.#wheel.size === 0) this.#wheel.advance(nowMs);
@@ -82,15 +81,13 @@ class SystemRuntime implements Runtime {
     return sleepOn(this, ms, signal);
   }
 
-  #armLong(timer: Timer, delayMs: number): void {
-    const step = Math.min(delayMs, maxDelayMs);
-    const handle = setTimeout(() => {
+  /** Its last milliseconds are spent in the wheel: no timer of Node's waits for the poll phase, and it may be early. */
+  #armLong(timer: Timer, delayMs: number, dueMs: number): void {
+    const onDue = (): void => {
       this.#long.delete(timer);
-      if (delayMs > step) this.arm(timer, delayMs - step);
-      else timer.onTimer();
-    }, step);
-    handle.unref();
-    this.#long.set(timer, handle);
+      this.arm(timer, dueMs - performance.now());
+    };
+    this.#long.set(timer, this.#setTimeout(onDue, Math.min(delayMs, maxDelayMs)));
   }
 
   /** An idle loop sleeps until something may be due: to wake it costs more than a call's own timers do. */
@@ -99,7 +96,11 @@ class SystemRuntime implements Runtime {
     this.#wakeMs = wakeMs;
     // Node fires up to a millisecond early.
     const delayMs = Math.ceil(wakeMs - nowMs) + 1;
-    this.#waking = this.#scope.runInAsyncScope(setTimeout, undefined, this.#onWake, delayMs).unref();
+    this.#waking = this.#setTimeout(this.#onWake, delayMs);
+  }
+
+  #setTimeout(run: () => void, delayMs: number): NodeJS.Timeout {
+    return this.#scope.runInAsyncScope(setTimeout, undefined, run, delayMs).unref();
   }
 }
 

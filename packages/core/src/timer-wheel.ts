@@ -76,9 +76,9 @@ export class TimerWheel {
   advance(nowMs: number): void {
     const target = Math.floor(nowMs / this.#tickMs);
     // After a stall of more than one revolution every slot is visited once; due times decide.
-    let steps = Math.min(target - this.#tick, slotCount);
     if (target - this.#tick > slotCount) this.#tick = target - slotCount;
-    for (; steps > 0; steps--) {
+    // Not counted: a timer may advance further, and what it armed then must not be passed by.
+    while (this.#tick < target) {
       this.#tick++;
       this.#fire(this.#tick & (slotCount - 1), nowMs);
     }
