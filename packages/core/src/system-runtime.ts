@@ -9,7 +9,8 @@ const wheelSpanMs = 60_000;
 /** Node fires anything beyond 2^31-1 ms at once. */
 const maxDelayMs = 2_147_483_647;
 
-class SystemRuntime implements Runtime {
+/** See {@link systemRuntime}, the only one outside of tests. */
+export class SystemRuntime implements Runtime {
   readonly #wheel = new TimerWheel(tickMs, performance.now());
   readonly #long = new Map<Timer, NodeJS.Timeout>();
   /** Wakes the loop for the wheel; in no call's context, whoever armed what it is for. */
