@@ -27,7 +27,7 @@ import {
   type Runtime,
   tellRefused,
 } from '@inmesh/core';
-import { connectionFacts } from '@inmesh/identity';
+import { connectionFacts, isLost } from '@inmesh/identity';
 import { MessageMeter } from './message-meter.js';
 import {
   addInterceptor,
@@ -167,6 +167,7 @@ class Attachment implements AttachedGrpcServer {
     rawHeaders: string[],
   ): void {
     stream.on('error', () => {});
+    if (isLost(stream)) return;
     if (!isGrpc(headers['content-type'])) {
       this.#onHttpStream?.(stream, headers, flags, rawHeaders);
       return;
@@ -179,10 +180,10 @@ class Attachment implements AttachedGrpcServer {
     }
     if (this.#options.isStale?.(connection) === true) {
       this.#tellRefused(connection, 503);
-      // Nothing was processed; clients call again over a connection that proves anew who they are.
-      stream.session?.goaway(constants.NGHTTP2_NO_ERROR, Math.max(0, (stream.id ?? 1) - 2));
-      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      // Nothing was processed; clients call again over a connection that proves anew who they are. They must know that
+      // this one ends before they know that they may.
       stream.session?.close();
+      setImmediate(() => stream.close(constants.NGHTTP2_REFUSED_STREAM));
       return;
     }
     const view = new StreamHeaders(rawHeaders, headers);

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import { createManualRuntime, type ManualRuntime } from '@inmesh/core/testing';
+import { createTestCa } from '@inmesh/identity/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EchoClient, path, TestMesh, type TestService } from './harness.js';
 import {
@@ -207,5 +209,73 @@ describe('hostile gRPC clients', () => {
     );
     expect(codes(frames, reset, 0)).toContain(11);
     await serves();
+  });
+
+  it.each<[string, Buffer]>([
+    [
+      'asks for no RPC and',
+      Buffer.concat([headers(1, { ...unary, 'content-type': 'a/b' }), frame(reset, 0, 1, cancel)]),
+    ],
+    [
+      'makes an RPC with GET and',
+      Buffer.concat([
+        headers(1, { ...unary, ':method': 'GET' }),
+        frame(data, 0, 1),
+        frame(reset, 0, 1, uint32(0)),
+      ]),
+    ],
+    ['makes an RPC and', Buffer.concat([headers(1, unary), frame(reset, 0, 1, cancel)])],
+  ])('one that %s resets it in the same bytes harms nobody', async (_what, bytes) => {
+    const thrown: unknown[] = [];
+    const note = (error: unknown): void => void thrown.push(error);
+    process.on('uncaughtException', note);
+    mesh.cleanup(() => void process.off('uncaughtException', note));
+    const isPong = ({ type, flags }: Frame): boolean => type === ping && flags === 1;
+    const { socket } = await attack(Buffer.concat([bytes, frame(ping, 0, 0, Buffer.alloc(8))]), isPong);
+    await serves();
+    socket.destroy();
+    await untilGone(socket);
+    expect(thrown).toEqual([]);
+  });
+
+  it('handles no call over a connection of an older trust epoch, and says so before it refuses', async () => {
+    const { certPem, keyPem } = await mesh.ca.issue('/ns/default/sa/echo');
+    const other = await createTestCa('a.test');
+    const trust = (...pems: string[]): void =>
+      service.source.update({ certPem, keyPem, bundles: new Map([['a.test', pems.join('')]]) });
+    trust(mesh.ca.bundlePem, other.bundlePem);
+    const socket = connectTls({
+      port: service.port,
+      host: '127.0.0.1',
+      ALPNProtocols: ['h2'],
+      rejectUnauthorized: false,
+      ...(await mesh.ca.issue('/ns/default/sa/web').then((one) => ({ cert: one.certPem, key: one.keyPem }))),
+    });
+    mesh.cleanup(() => void socket.destroy());
+    const reader = new FrameReader();
+    const frames: Frame[] = [];
+    const seen = (type: number): Promise<void> =>
+      new Promise((resolve) => {
+        socket.on('data', () => {
+          if (frames.some((one) => one.type === type)) resolve();
+        });
+      });
+    socket.on('data', (chunk: Buffer) => void frames.push(...reader.push(chunk)));
+    socket.write(preface);
+    await seen(settings);
+    trust(mesh.ca.bundlePem);
+    const rpcs = [1, 3, 5].map((id) => [headers(id, unary), frame(data, endStream, id, message('a'))]);
+    socket.write(Buffer.concat(rpcs.flat()));
+    await once(socket, 'close');
+    const first = frames.findIndex(isGoaway);
+    const lastId = frames[first]?.payload.readUInt32BE(0) ?? 0;
+    const refused = frames
+      .slice(first)
+      .filter(({ type, payload }) => type === reset && payload.readUInt32BE(0) === 7);
+    // Each is beyond the last one that may have been processed, or refused when it is known that this connection ends.
+    for (const id of [1, 3, 5])
+      expect([id, id > lastId || refused.some(({ stream }) => stream === id)]).toEqual([id, true]);
+    expect(frames.slice(0, first).some(({ type }) => type === reset)).toBe(false);
+    expect(calls).toBe(0);
   });
 });

@@ -7,7 +7,7 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ConnectionFacts, Logger, Runtime } from '@inmesh/core';
-import { type Http2Bounds, watchHttp2 } from '@inmesh/identity';
+import { type Http2Bounds, isLost, watchHttp2 } from '@inmesh/identity';
 import type { GrpcSeat, OnHttpStream } from './http-contract.js';
 import { http2SessionOf } from './http2-session-of.js';
 
@@ -49,6 +49,7 @@ export class Http2FrontEnd {
     });
     const onStream: OnHttpStream = (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => {});
+      if (isLost(stream)) return;
       if (isGrpc(headers['content-type'])) {
         stream.respond(
           {

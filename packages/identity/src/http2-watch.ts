@@ -1,6 +1,7 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Runtime, Timer } from '@inmesh/core';
+import { guardHttp2 } from './http2-guard.js';
 
 /** How long an HTTP/2 connection may do nothing. */
 export interface Http2Bounds {
@@ -126,5 +127,6 @@ export function watchHttp2(
   bounds: Http2Bounds,
   runtime: Runtime,
 ): void {
+  guardHttp2(session);
   new Http2Watch(session, socket, bounds, runtime).start();
 }

@@ -13,6 +13,7 @@ export { clientAlpn, createDialer, type DialerOptions } from './dialer.js';
 export { isRetired } from './expiring-socket.js';
 export { createFileIdentity, type FileIdentityOptions } from './file-identity.js';
 export type { HandshakeResult } from './handshake-result.js';
+export { isLost } from './http2-guard.js';
 export { type Http2Bounds, watchHttp2 } from './http2-watch.js';
 export type {
   IdentityOrigin,
