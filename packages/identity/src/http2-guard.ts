@@ -12,7 +12,7 @@ function endsReading(error: unknown): boolean {
  * handlers that ask for it. What stands behind that in the same bytes would end the process: on Node 20 a request after
  * `close` overwrites memory that is free already, on Node 22.23, 26.8 and 26.9 the body of one after `destroy` aborts.
  *
- * GOAWAY is sent at once all the same; requests that come before it is on its way get no answer, see {@link isLost}.
+ * GOAWAY is sent at once all the same; requests that come before it is on its way are refused, see {@link isLost}.
  *
  * @see {@link https://github.com/nodejs/node/issues/64850 | nodejs/node#64850}
  */
@@ -39,11 +39,14 @@ export function guardHttp2(session: ServerHttp2Session): void {
 }
 
 /**
- * Whether nobody waits for the answer of a stream, and to answer may throw: its client reset it in the bytes that it came
- * in, as node tells of a stream later than it reads it; or it came behind a GOAWAY of ours, which tells that it was
- * not processed.
+ * Whether a stream must not be answered: its client reset it in the bytes that it came in, as node tells of a stream later
+ * than it reads it, and to answer may throw; or its session was ended before node told of it. Then it is refused: no
+ * handler saw it, and whoever sent it may send it elsewhere.
  */
 export function isLost(stream: ServerHttp2Stream): boolean {
   const { session } = stream;
-  return stream.destroyed || stream.closed || session === undefined || leaving.has(session);
+  if (stream.destroyed || stream.closed || session === undefined) return true;
+  if (!leaving.has(session)) return false;
+  setImmediate(() => stream.close(constants.NGHTTP2_REFUSED_STREAM));
+  return true;
 }
