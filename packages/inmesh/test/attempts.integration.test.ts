@@ -3,9 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Client, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
-import { useMeshes } from './meshes.js';
+import { type Fields, noteAccess, useMeshes } from './meshes.js';
 
-type Fields = Readonly<Record<string, unknown>>;
 type Records = Parameters<Parameters<Mesh['on']>[1]>[0][];
 
 const observe = readFileSync(new URL('../../../docs/how-to/observe.md', import.meta.url), 'utf8');
@@ -137,14 +136,7 @@ describe('the record of an outbound call', () => {
 
   it('is a line of the access log that names the reasons, and holds no attempts where nobody listened in time', async () => {
     const lines: Fields[] = [];
-    const logger = {
-      debug() {},
-      info: (fields: Fields, message: string) => {
-        if (message === 'access') lines.push(JSON.parse(JSON.stringify(fields)) as Fields);
-      },
-      warn() {},
-      error() {},
-    };
+    const logger = noteAccess((line) => void lines.push(line));
     const address = await replica(503);
     const web = await caller([address], { logger, accessLog: 'all', logLevel: undefined });
     await (await web.fetch('http://orders/')).text();

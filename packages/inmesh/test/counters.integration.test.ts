@@ -7,9 +7,7 @@ import { join } from 'node:path';
 import { Client, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
-import { useMeshes } from './meshes.js';
-
-type Fields = Readonly<Record<string, unknown>>;
+import { type Fields, noteAccess, useMeshes } from './meshes.js';
 
 const method = {
   path: '/a.B/C',
@@ -116,14 +114,7 @@ describe('what a mesh counts beside calls', () => {
     expect((await flags(web)).toSorted()).toEqual(['-', '-', 'URX', 'URX']);
 
     const lines: Fields[] = [];
-    const logger = {
-      debug() {},
-      info: (fields: Fields, message: string) => {
-        if (message === 'access') lines.push(JSON.parse(JSON.stringify(fields)) as Fields);
-      },
-      warn() {},
-      error() {},
-    };
+    const logger = noteAccess((line) => void lines.push(line));
     const lost = await caller(`127.0.0.1:${port}`, { logger, accessLog: 'errors', logLevel: undefined });
     await lost.fetch('http://orders/').catch(() => {});
     await until(() => lines.length === 1);

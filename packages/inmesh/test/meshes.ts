@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Logger, silentLogger } from '@inmesh/core';
 import { afterEach, beforeEach } from 'vitest';
 import { createMesh, type Mesh, type MeshOptions } from '../src/index.js';
 
@@ -10,6 +11,19 @@ export interface TestMeshes {
   readonly dir: string;
   /** Makes a mesh that reads no environment, says nothing and drains at once. */
   make(serviceName: string, options?: MeshOptions): Promise<Mesh>;
+}
+
+/** A line of a log. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** A logger that notes the lines of the access log, as a log would hold them. */
+export function noteAccess(note: (line: Fields) => void): Logger {
+  return {
+    ...silentLogger,
+    info(fields, message) {
+      if (message === 'access') note(JSON.parse(JSON.stringify(fields)) as Fields);
+    },
+  };
 }
 
 /** To be called where tests are described. */

@@ -3,9 +3,7 @@ import { Client } from '@grpc/grpc-js';
 import type { Logger } from '@inmesh/core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Mesh, MeshError, MeshOptions } from '../src/index.js';
-import { useMeshes } from './meshes.js';
-
-type Fields = Readonly<Record<string, unknown>>;
+import { type Fields, noteAccess, useMeshes } from './meshes.js';
 
 describe('records of calls', () => {
   const meshes = useMeshes();
@@ -13,14 +11,7 @@ describe('records of calls', () => {
   beforeEach(() => {
     lines = [];
   });
-  const logger = {
-    debug() {},
-    info: (fields: Fields, message: string) => {
-      if (message === 'access') lines.push(JSON.parse(JSON.stringify(fields)) as Fields);
-    },
-    warn() {},
-    error() {},
-  };
+  const logger = noteAccess((line) => void lines.push(line));
   const make = (serviceName: string, options: MeshOptions = {}): Promise<Mesh> =>
     meshes.make(serviceName, { logger, logLevel: undefined, ...options });
   const serve = async (
