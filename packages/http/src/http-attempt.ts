@@ -73,6 +73,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   #isGivenUp = false;
   /** Whether it tells the peer who we are. */
   #introduces = false;
+  #isTunnel = false;
   #isDelivered = false;
   #drained = 0;
   #stopClock: (() => void) | undefined;
@@ -91,6 +92,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     this.#introduces = introduction.length > 0;
     const { options, reader } = this.#owner.prepare(this.number, this.trace, introduction);
     this.#reader = reader;
+    this.#isTunnel = Boolean(options.upgrade) || options.method === 'CONNECT';
     return options;
   }
 
@@ -131,7 +133,7 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
     }
     this.#abort = abort;
     // Not before undici has looked at the connection: what came while it was idle is nothing to wait behind.
-    this.connection?.replies?.expect();
+    this.connection?.replies?.expect(this.#isTunnel);
     this.#owner.onSent(this.connection?.facts);
     this.#owner.driver.onAttemptSent(this);
   }
@@ -159,6 +161,24 @@ export class HttpAttempt implements Attempt, PoolRequest, LegacyHandler {
   }
 
   onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, text: string): boolean {
+    try {
+      return this.#onHeaders(statusCode, rawHeaders, resume, text);
+    } catch (error) {
+      // By the caller, such as one who wanted an upgrade: the endpoint did nothing wrong, and to ask again is of no use.
+      this.#reason ??= new MeshError(
+        'INMESH_ERR_CANCELLED',
+        `the caller refused the reply: ${String(error)}`,
+        {
+          cause: error,
+          reached: 'maybe',
+          stackless: true,
+        },
+      );
+      throw error;
+    }
+  }
+
+  #onHeaders(statusCode: number, rawHeaders: readonly RawField[], resume: () => void, text: string): boolean {
     if (statusCode < 200) return this.#owner.onInformation(statusCode, rawHeaders, resume, text);
     this.#httpStatus = statusCode;
     const reply = this.#read(statusCode, rawHeaders);

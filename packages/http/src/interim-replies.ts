@@ -54,6 +54,7 @@ export class InterimReplies {
   /** The beginning of a head that is not whole yet. */
   #held: Buffer | undefined;
   #isAtHead = true;
+  #isTunnel = false;
 
   /** @param socket - A request is about to be sent on it; its `read` is replaced. */
   constructor(socket: Readable) {
@@ -70,9 +71,15 @@ export class InterimReplies {
     socket.read = readFiltered;
   }
 
-  /** Another request is being sent: what comes next is the head of a reply. */
-  expect(): void {
+  /**
+   * Another request is being sent: what comes next is the head of a reply.
+   *
+   * @param isTunnel - Whether it asks for an upgrade or is a CONNECT. undici takes any reply to the first for a refusal, and
+   * any to the second for its end: those below 200 are all kept from it.
+   */
+  expect(isTunnel: boolean): void {
     this.#isAtHead = true;
+    this.#isTunnel = isTunnel;
   }
 
   /** @returns what the reader is to see of `chunk` and of what was held; nothing, if it has to wait for more */
@@ -88,7 +95,7 @@ export class InterimReplies {
     while (rest.length > 0) {
       const head = this.#takeHead(rest);
       if (head === undefined) break;
-      if (!this.#isAtHead || statusOf(head) !== '100') passed.push(head);
+      if (!this.#isAtHead || !(this.#isTunnel || statusOf(head) === '100')) passed.push(head);
       rest = rest.subarray(head.length);
     }
     return passed.length > 1 ? Buffer.concat(passed) : passed[0];

@@ -180,6 +180,7 @@ export class RequestGate {
       'http1',
       new SocketExit(
         socket,
+        request.socket,
         this.#options.runtime,
         event === 'upgrade' && request.headers.upgrade?.toLowerCase() === 'websocket',
       ),

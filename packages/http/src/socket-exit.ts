@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Halt, Runtime } from '@inmesh/core';
 import { type CountingSocket, takeRead, takeWritten } from '@inmesh/identity';
@@ -10,15 +9,6 @@ const goingAway = Uint8Array.of(0x88, 0x02, 0x03, 0xe9);
 
 /** What a client of an upgrade or CONNECT may send before its answer, in bytes; nobody looks further. */
 const maxEarlyBytes = 65_536;
-
-function bytesWritten(socket: Duplex & { readonly bytesWritten?: number }): number {
-  return socket.bytesWritten ?? 0;
-}
-
-/** node types the socket of a tunnel as any stream; it is the connection's. */
-function counting(socket: Duplex): CountingSocket {
-  return socket as Socket;
-}
 
 /** Status of a reply that begins like this; 0 if it is none. RFC 9112 §4. */
 function statusIn(chunk: unknown): number {
@@ -45,10 +35,9 @@ function onFirstWrite(socket: Duplex, look: (chunk: unknown) => void): void {
 /** An {@link Exit} through the socket of an upgrade or CONNECT. */
 export class SocketExit implements Exit {
   readonly #socket: Duplex;
+  readonly #connection: CountingSocket;
   readonly #runtime: Runtime;
   readonly #isWebSocket: boolean;
-  /** Bytes that the connection had sent before this: the handshake of the handler is still to come. */
-  readonly #before: number;
   /** Of our own reply. */
   #httpStatus = 0;
   /** Of the handler's. */
@@ -56,14 +45,16 @@ export class SocketExit implements Exit {
   #stopWatching: (() => void) | undefined;
 
   /**
-   * @param socket - Handed over by node:http, which reads no further.
+   * @param socket - Handed over by node:http, which reads no further. The connection's own, except where Node 26 reads a
+   * body first.
+   * @param connection - What bytes are counted of.
    * @param isWebSocket - Whether the client asked for a WebSocket.
    */
-  constructor(socket: Duplex, runtime: Runtime, isWebSocket: boolean) {
+  constructor(socket: Duplex, connection: CountingSocket, runtime: Runtime, isWebSocket: boolean) {
     this.#socket = socket;
+    this.#connection = connection;
     this.#runtime = runtime;
     this.#isWebSocket = isWebSocket;
-    this.#before = bytesWritten(socket);
   }
 
   /** Routers see no tunnels. */
@@ -72,11 +63,11 @@ export class SocketExit implements Exit {
   }
 
   takeRead(): number {
-    return takeRead(counting(this.#socket));
+    return takeRead(this.#connection);
   }
 
   takeWritten(): number {
-    return takeWritten(counting(this.#socket));
+    return takeWritten(this.#connection);
   }
 
   get httpStatus(): number {
@@ -107,7 +98,8 @@ export class SocketExit implements Exit {
   }
 
   conclude(): void {
-    if (!this.#isWebSocket || this.#httpStatus !== 0 || bytesWritten(this.#socket) === this.#before) return;
+    // Before its handshake, or after another answer, it is none.
+    if (!this.#isWebSocket || this.#handlerStatus !== 101 || this.#socket.writableEnded) return;
     this.#socket.write(goingAway);
     this.#socket.end();
     // Whoever reads no further does not see the other side close.

@@ -127,4 +127,38 @@ describe('replies below 200', () => {
     await once(reply.resume(), 'end');
     expect([reply.statusCode, informations, seen.requests]).toEqual([200, [103, 100, 100, 102], 1]);
   });
+
+  it('are kept from tunnels', async () => {
+    const before = proceed + hints + processing;
+    const { port } = await answering((socket, number) =>
+      socket.write(
+        number === 1
+          ? `${before}HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n${hints}`
+          : `${before}HTTP/1.1 200 OK\r\n\r\n${hints}`,
+      ),
+    );
+    const client = await mesh.client({ orders: [port] }, { connections: 1 });
+    const origin = 'http://orders';
+    const upgraded = await client.dispatcher.upgrade({ origin, path: '/', protocol: 'x' } as never);
+    expect(String(await once(upgraded.socket, 'data'))).toBe(hints);
+    upgraded.socket.destroy();
+    const connected = await client.dispatcher.connect({ origin, path: 'db:5432' } as never);
+    expect(connected.statusCode).toBe(200);
+    expect(String(await once(connected.socket, 'data'))).toBe(hints);
+    connected.socket.destroy();
+  });
+
+  it('of a server that refuses an upgrade are no fault of its endpoint, and ask for no other attempt', async () => {
+    const { port, seen } = await answering((socket) =>
+      socket.write('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n'),
+    );
+    const client = await mesh.client({ orders: [port] });
+    for (let i = 0; i < 6; i++)
+      await expect(
+        client.dispatcher.upgrade({ origin: 'http://orders', path: '/', protocol: 'x' } as never),
+      ).rejects.toMatchObject({ code: 'UND_ERR_SOCKET', message: 'bad upgrade' });
+    const state = client.state('orders');
+    expect(state.endpoints[0]).toMatchObject({ failuresInRow: 0, localErrorsInRow: 0, active: 0 });
+    expect([seen.requests, state.stats.retries, state.activeCalls]).toEqual([6, 0, 0]);
+  });
 });
