@@ -263,8 +263,8 @@ const again: readonly Mutant[] = [
     name: 'the driver does not ask the budget',
     package: 'resilience',
     file: 'src/call-driver.ts',
-    find: 'if (!cluster.tryRetry()) {',
-    replace: 'if (!cluster.tryRetry() && this.#attempts < 0) {',
+    find: 'if (!cluster.tryRetry()) return this.#giveUp(cluster.retryRefusal);',
+    replace: 'cluster.tryRetry();',
     tests: callDriver,
   },
   {
