@@ -65,6 +65,8 @@ export class MetricsListener {
   readonly #listener: HttpListener;
   readonly #tls: TlsFrontEnd | undefined;
   readonly #limit: ConnectionLimit;
+  /** Scrapes under way. */
+  readonly #scrapes = new Map<ExpositionFormat, Promise<string>>();
 
   /** @param parts - What it serves. */
   constructor(parts: MetricsListenerParts) {
@@ -135,11 +137,20 @@ export class MetricsListener {
     else answer(response, 404, 'there are /metrics, /livez and /readyz\n');
   }
 
+  /** One at a time: whoever asks a thousand times in one write must not have them written a thousand times. */
+  #scrape(format: ExpositionFormat): Promise<string> {
+    const running = this.#scrapes.get(format);
+    if (running !== undefined) return running;
+    const scrape = this.#parts.text(format).finally(() => this.#scrapes.delete(format));
+    this.#scrapes.set(format, scrape);
+    return scrape;
+  }
+
   async #metrics(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { text, logger } = this.#parts;
+    const { logger } = this.#parts;
     try {
       const format = formatFor(request.headers.accept);
-      answer(response, 200, await text(format), contentTypes[format]);
+      answer(response, 200, await this.#scrape(format), contentTypes[format]);
     } catch (error) {
       logger.error({ error }, 'metrics could not be written');
       answer(response, 500, 'metrics could not be written\n');
