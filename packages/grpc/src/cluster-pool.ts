@@ -32,6 +32,7 @@ export class ClusterPool {
   /** Whether every endpoint has a connection: then picks need not look. */
   #isWhole = false;
   readonly #isReady: Accepts = (endpoint) => this.#slots.get(endpoint)?.isReady === true;
+  readonly #isComing: Accepts = (endpoint) => this.#slots.get(endpoint)?.isConnecting === true;
 
   /** @param parts - What it is made of. */
   constructor(parts: ClusterPoolParts) {
@@ -86,7 +87,8 @@ export class ClusterPool {
       rpc.onPicked(attempt);
       return attempt;
     }
-    if (rpc.waitsForReady || (this.isConnecting && !this.isReady)) return rpc.wait() ?? 'wait';
+    if (rpc.waitsForReady || (this.isConnecting && !this.isReady) || this.#isUsableComing())
+      return rpc.wait() ?? 'wait';
     return this.#failure();
   }
 
@@ -100,12 +102,20 @@ export class ClusterPool {
   #endpoint({ tried, forward }: ClientRpc, nowMs: number): EndpointState | undefined {
     const { cluster } = this.#parts;
     const { repicks } = forward.policy.rules.retry;
-    // Where every endpoint was tried, a tried one is better than none; where none is connected, one that is ejected.
+    // Where every endpoint was tried, a tried one is better than none; where none can be connected to, one that is passed
+    // over otherwise, or is ejected.
     return (
       (tried && cluster.pick(nowMs, (one) => !tried.includes(one) && this.#isReady(one), repicks)) ??
       cluster.pick(nowMs, this.#isWhole ? undefined : this.#isReady) ??
-      cluster.rescue(nowMs, this.#isReady)
+      (this.#isUsableComing()
+        ? undefined
+        : (cluster.pickSpare(nowMs, this.#isReady) ?? cluster.rescue(nowMs, this.#isReady)))
     );
+  }
+
+  /** Whether an endpoint that picks choose from is worth waiting for. */
+  #isUsableComing(): boolean {
+    return this.#parts.cluster.hasUsable(this.#isComing);
   }
 
   #failure(): MeshError {

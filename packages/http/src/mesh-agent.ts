@@ -239,8 +239,12 @@ export class MeshAgent extends Agent {
     }
     const startMs = runtime.now();
     const isUntried = (one: EndpointState): boolean => !tried.includes(one);
+    const spare = (): EndpointState | undefined => cluster.pickSpare(startMs, isUntried);
+    // The last one is beyond the near ones, which may all be out; but for it, those come first.
     const endpoint =
-      cluster.pick(startMs, isUntried) ?? (tried.length > 0 ? cluster.rescue(startMs, isUntried) : undefined);
+      (tried.length + 1 === maxDials ? spare() : undefined) ??
+      cluster.pick(startMs, isUntried) ??
+      (tried.length > 0 ? (spare() ?? cluster.rescue(startMs, isUntried)) : undefined);
     if (endpoint === undefined) {
       const refusal = afterDials(failure ?? noEndpoint(cluster.cluster), tried.length);
       queueMicrotask(() => fail(refusal));

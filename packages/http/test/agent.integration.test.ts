@@ -336,6 +336,23 @@ describe('agent', () => {
     expect([cluster.connections, endpoint?.active]).toEqual([0, 0]);
   });
 
+  it('goes beyond the nearest endpoints where none of them can be reached, as fetch does', async () => {
+    const far = await mesh.serve((_request: IncomingMessage, response: ServerResponse) =>
+      response.end('far'),
+    );
+    const gates = Array.from({ length: 4 }, () => createTcpServer().listen(0, '127.0.0.1'));
+    await Promise.all(gates.map((gate) => once(gate, 'listening')));
+    const closed = gates.map((gate) => (gate.address() as AddressInfo).port);
+    await Promise.all(gates.map((gate) => once(gate.close(), 'close')));
+    const client = await mesh.client({
+      orders: [...closed.map((port) => ({ port })), { port: far.port, priority: 1 }],
+    });
+    // The first one: nobody is ejected yet.
+    expect(await ask('http://orders/', { agent: client.agent() })).toBe('far');
+    expect(client.state('orders').ejected).toBe(0);
+    expect(await (await client.fetch('http://orders/')).text()).toBe('far');
+  });
+
   it('keeps to the connections that a cluster may have, and says so', async () => {
     const server = await holding();
     const { limits } = defaultClusterRules;

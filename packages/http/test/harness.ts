@@ -210,7 +210,7 @@ export class TestMesh {
   }
 
   async client(
-    upstreams: Record<string, readonly number[]>,
+    upstreams: Record<string, readonly (number | Partial<Endpoint>)[]>,
     options: {
       layers?: readonly Layer[];
       name?: string;
@@ -236,7 +236,13 @@ export class TestMesh {
           identities: [
             parseSpiffeId(options.identities?.[name] ?? `spiffe://${trustDomain}/ns/default/sa/${name}`),
           ],
-          endpoints: watchOf(ports.map((port) => ({ host: '127.0.0.1', port }))),
+          endpoints: watchOf(
+            ports.map((one) => ({
+              host: '127.0.0.1',
+              port: 0,
+              ...(typeof one === 'number' ? { port: one } : one),
+            })),
+          ),
           rules: { ...defaultClusterRules, ...options.rules },
           routeRules: { ...defaultRouteRules, ...options.calls },
         },

@@ -345,9 +345,7 @@ export class CallDriver implements Timer {
   /** What never left goes to another endpoint at once; when there is none, like any retry. */
   #retriesUnsent(nowMs: number): boolean {
     if (this.#unsentTries < freeUnsentTries) {
-      const last = this.#tried;
-      const endpoint =
-        this.#pickUntried(nowMs) ?? this.#cluster.rescue(nowMs, undefined, last?.endpoint, last?.before);
+      const endpoint = this.#pickReachable(nowMs);
       if (endpoint !== undefined) {
         this.#unsentTries++;
         this.#attempts--;
@@ -358,6 +356,15 @@ export class CallDriver implements Timer {
       }
     }
     return this.#scheduleFor(this.#policy.predicate.connectCondition, nowMs, undefined);
+  }
+
+  /** Two that cannot be reached may be all of a priority, or of a zone: the last free try looks beyond at once. */
+  #pickReachable(nowMs: number): EndpointState | undefined {
+    const cluster = this.#cluster;
+    const { endpoint: last, before } = this.#tried ?? {};
+    const spare = (): EndpointState | undefined => cluster.pickSpare(nowMs, undefined, last, before);
+    const first = this.#unsentTries + 1 < freeUnsentTries ? undefined : spare();
+    return first ?? this.#pickUntried(nowMs) ?? spare() ?? cluster.rescue(nowMs, undefined, last, before);
   }
 
   #retriesRefused(nowMs: number, waitMs: number | undefined): boolean {

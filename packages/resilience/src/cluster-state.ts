@@ -15,7 +15,7 @@ import { EndpointLevels } from './endpoint-levels.js';
 import { type AttemptResult, type EndpointState, mergeEndpoints, type Tried } from './endpoint-state.js';
 import { guardBalancer } from './guarded-balancer.js';
 import { observeLatency } from './peak-ewma.js';
-import { type Accepts, nextBack, repick } from './repick.js';
+import { type Accepts, isAllowed, nextBack, repick } from './repick.js';
 import { recoveryRamp } from './rules.js';
 
 /** Between ejections that are ended early, in milliseconds: where nothing can be reached, that is no news for each call. */
@@ -142,6 +142,33 @@ export class ClusterState extends ClusterCounts {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs);
     return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), undefined, last, before);
+  }
+
+  /**
+   * Picks an endpoint that is passed over otherwise: of a priority or locality that gets nothing as long as a nearer one is
+   * well, else of weight 0. For calls that went to nobody, where none of the others can be reached.
+   *
+   * @param last - Tried last.
+   * @param before - Tried before that.
+   * @returns `undefined` if there is none, or none that `accepts` takes.
+   */
+  pickSpare(
+    nowMs: number,
+    accepts?: Accepts,
+    last?: EndpointState,
+    before?: Tried,
+  ): EndpointState | undefined {
+    if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
+    const { locality = '' } = this.#parts;
+    const { endpoints, rules } = this;
+    return this.#levels.pickSpare({ endpoints, rules, locality }, (one) =>
+      isAllowed(one, accepts, last, before),
+    );
+  }
+
+  /** Whether an endpoint is one of those that picks choose from and fulfils a condition. */
+  hasUsable(accepts: Accepts): boolean {
+    return this.#levels.usable.some(accepts);
   }
 
   /**

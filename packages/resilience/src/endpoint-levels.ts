@@ -21,6 +21,12 @@ export interface LevelsInput {
   readonly nowMs: number;
 }
 
+/** Beyond every priority. */
+const lastRank = 2 ** 40;
+
+/** What says how near an endpoint is. */
+type Place = Pick<LevelsInput, 'rules' | 'locality'>;
+
 /** A share of traffic, and where it goes. */
 interface Share {
   /** Sum of shares up to and with this one. */
@@ -40,7 +46,7 @@ function choose(shares: Shares, random: () => number): Balancer | undefined {
 }
 
 function addShare(shares: Share[], size: number, balancer: Balancer): void {
-  if (size > 0) shares.push({ upTo: (shares[shares.length - 1]?.upTo ?? 0) + size, balancer });
+  shares.push({ upTo: (shares[shares.length - 1]?.upTo ?? 0) + size, balancer });
 }
 
 const isHealthy = (endpoint: EndpointState): boolean => !endpoint.isEjected;
@@ -76,8 +82,7 @@ function sharesOf(input: LevelsInput, usable: EndpointState[]): Shares {
     const isPanicking = load.isPanicking[i] ?? false;
     const members = isPanicking ? level : level.filter(isHealthy);
     if (members.length === 0) return;
-    usable.push(...members);
-    const inner = localities(input, level, members, isPanicking);
+    const inner = localities(input, level, members, isPanicking, usable);
     addShare(
       shares,
       percent,
@@ -88,8 +93,7 @@ function sharesOf(input: LevelsInput, usable: EndpointState[]): Shares {
 }
 
 /** Priority as configured, refined by how near an endpoint is. */
-function priorityOf(input: LevelsInput, { endpoint }: EndpointState): number {
-  const { rules, locality } = input;
+function priorityOf({ rules, locality }: Place, { endpoint }: EndpointState): number {
   const priority = endpoint.priority ?? 0;
   if (!rules.localityFailover || locality === '') return priority * 4;
   return priority * 4 + localityDistance(locality, endpoint.locality);
@@ -100,22 +104,27 @@ function localities(
   level: readonly EndpointState[],
   members: readonly EndpointState[],
   isPanicking: boolean,
+  usable: EndpointState[],
 ): Shares {
   const { localityWeights, overprovisioning } = input.rules;
-  if (localityWeights === undefined) return [{ upTo: 1, balancer: balancerOf(input, members) }];
+  if (localityWeights === undefined) return [{ upTo: 1, balancer: balancerOf(input, members, usable) }];
   const shares: Share[] = [];
   for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
     const inside = isPanicking ? all : all.filter(isHealthy);
     if (inside.length === 0) continue;
     const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
     const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
-    addShare(shares, size, balancerOf(input, inside));
+    if (size > 0) addShare(shares, size, balancerOf(input, inside, usable));
   }
   // Weights of 0 must not leave a level without any endpoint that the priorities count on.
-  return shares.length > 0 ? shares : [{ upTo: 1, balancer: balancerOf(input, members) }];
+  return shares.length > 0 ? shares : [{ upTo: 1, balancer: balancerOf(input, members, usable) }];
 }
 
-function balancerOf(input: LevelsInput, members: readonly EndpointState[]): Balancer {
+function balancerOf(
+  input: LevelsInput,
+  members: readonly EndpointState[],
+  usable: EndpointState[],
+): Balancer {
   const { factory, rules, random, nowMs } = input;
   const ramp = rules.slowStart ?? recoveryRamp;
   const weightOf: BalancerInput['weightOf'] = (endpoint, now) => {
@@ -128,6 +137,7 @@ function balancerOf(input: LevelsInput, members: readonly EndpointState[]): Bala
   // Endpoints of weight 0 get nothing, as long as there is any other.
   const weighted = members.filter((one) => one.weight > 0);
   const endpoints = weighted.length > 0 ? weighted : members;
+  usable.push(...endpoints);
   return factory({ endpoints, weightOf, isUniform, choices: rules.choices, random });
 }
 
@@ -140,8 +150,9 @@ export class EndpointLevels {
   readonly #shares: Shares;
   /** When a ramp ends, so that shares become simpler; `Infinity` if none is under way. */
   readonly rampsEndMs: number;
-  /** Endpoints that calls may go to, in any order. */
+  /** Endpoints that picks choose from, in any order. */
   readonly usable: readonly EndpointState[];
+  #isUsable: ReadonlySet<EndpointState> | undefined;
 
   /** @param input - See there. */
   constructor(input: LevelsInput) {
@@ -159,6 +170,35 @@ export class EndpointLevels {
   /** Picks by the rules; `undefined` if there is nothing to pick from. */
   pick(nowMs: number): EndpointState | undefined {
     return choose(this.#shares, this.#random)?.pick(nowMs);
+  }
+
+  /**
+   * Picks among healthy endpoints that picks pass over, nearest first: those of levels that get nothing as long as others
+   * are well, and after all of them those of weight 0.
+   *
+   * @param input - What this was made of, but for what picks need: it is not kept for a case that is so rare.
+   */
+  pickSpare(
+    input: Place & Pick<LevelsInput, 'endpoints'>,
+    isAllowed: (endpoint: EndpointState) => boolean,
+  ): EndpointState | undefined {
+    const { endpoints } = input;
+    const count = endpoints.length;
+    this.#isUsable ??= new Set(this.usable);
+    // Equals in turn, not always the first of them.
+    const start = Math.floor(this.#random() * count);
+    let best: EndpointState | undefined;
+    let bestRank = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < count; i++) {
+      const one = endpoints[(start + i) % count];
+      if (one === undefined || one.isEjected || this.#isUsable.has(one) || !isAllowed(one)) continue;
+      const rank = one.weight > 0 ? priorityOf(input, one) : lastRank + priorityOf(input, one);
+      if (best !== undefined && (rank > bestRank || (rank === bestRank && one.active >= best.active)))
+        continue;
+      best = one;
+      bestRank = rank;
+    }
+    return best;
   }
 }
 

@@ -13,7 +13,7 @@ export type Accepts = (endpoint: EndpointState) => boolean;
  * @param last - Tried last.
  * @param before - Tried before that.
  */
-function isAllowed(
+export function isAllowed(
   endpoint: EndpointState,
   accepts: Accepts | undefined,
   last: EndpointState | undefined,

@@ -5,6 +5,7 @@ import {
   createCall,
   createCluster,
   createState,
+  endpoint,
   endpoints,
   FakeCall,
   leftovers,
@@ -285,6 +286,29 @@ describe('what may be sent again', () => {
     const lost = createCall({ isRetryOfCaller: true });
     lost.call.begin().last.sent().fail('INMESH_ERR_CONNECTION_LOST');
     expect([lost.call.attempts.length, lost.call.failures.length]).toEqual([1, 1]);
+  });
+
+  it('looks beyond a priority of which nobody can be reached, before it gives up what reached nobody', () => {
+    const list = [1, 2, 3, 10].map((port) => endpoint(port, { priority: port < 10 ? 0 : 1 }));
+    for (const count of [1, 3]) {
+      const cluster = createState(createCluster([...list.slice(0, count), ...list.slice(3)]));
+      const call = new FakeCall(cluster, { isIdempotent: false }).begin();
+      for (let i = 0; i < 2 && call.last.endpoint.endpoint.port < 10; i++)
+        call.last.fail('INMESH_ERR_CONNECT_FAILED');
+      // At once: not as a retry, which would wait and cost.
+      const { endpoint: spare, number } = call.last;
+      expect([spare.endpoint.port, number, cluster.state.stats.retries]).toEqual([10, 1, 0]);
+    }
+  });
+
+  it('sends a reply of a near endpoint again to none that is passed over', async () => {
+    const list = [endpoint(1), endpoint(2, { priority: 1 }), endpoint(3, { weight: 0 })];
+    const cluster = createState(createCluster(list));
+    const retry = { conditions: ['retriable-status-codes'], statusCodes: [503] } as const;
+    const call = new FakeCall(cluster, { retry }).begin();
+    call.last.sent().head(503);
+    await cluster.runtime.advance(100);
+    expect(call.attempts.map((one) => one.endpoint.endpoint.port)).toEqual([1, 1]);
   });
 
   it('sends nothing again whose body is gone', () => {

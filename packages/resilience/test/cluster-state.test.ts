@@ -226,6 +226,51 @@ describe('picks with a condition', () => {
     expect(state.pick(0, (one) => good.includes(one), 0)).toBe(good[1]);
   });
 
+  it('never find an endpoint of weight 0, or of a locality of weight 0, beside others', () => {
+    const list = [
+      endpoint(1, { locality: 'x' }),
+      endpoint(2, { locality: 'x', weight: 0 }),
+      endpoint(3, { locality: 'y' }),
+    ];
+    const { state } = createState(createCluster(list, { localityWeights: { x: 1, y: 0 } }));
+    const first = found(state.endpoints[0]);
+    expect(state.pick(0, isNot(1))).toBeUndefined();
+    expect(state.pickUntried(0, first, undefined, 5)).toBeUndefined();
+    expect([state.usableCount, state.hasUsable(isNot(1))]).toEqual([1, false]);
+  });
+
+  it('find spare ones, nearest first, those of weight 0 last, and none that is ejected', () => {
+    const list = [
+      endpoint(1),
+      endpoint(2, { weight: 0 }),
+      endpoint(3, { priority: 2 }),
+      endpoint(4, { priority: 1 }),
+      endpoint(5, { priority: 1 }),
+    ];
+    const { state } = createState(createCluster(list, { panicPercent: 0 }));
+    const tried: EndpointState[] = [];
+    const next = (): number | undefined => {
+      const spare = state.pickSpare(0, (one) => !tried.includes(one));
+      if (spare !== undefined) tried.push(spare);
+      return spare?.endpoint.port;
+    };
+    const near = [next(), next()];
+    expect(near.toSorted()).toEqual([4, 5]);
+    expect([next(), next(), next()]).toEqual([3, 2, undefined]);
+    for (let i = 0; i < 5; i++) state.onResult(found(state.endpoints[3]), 'local-error', undefined, 0);
+    expect(new Set(repeat(50, () => state.pickSpare(0)?.endpoint.port))).toEqual(new Set([5]));
+  });
+
+  it('spread over spare ones that are equal, by load where that differs', () => {
+    const list = [endpoint(1), ...repeat(4, (i) => endpoint(10 + i, { priority: 1 }))];
+    const { state } = createState(createCluster(list));
+    const ports = (): Set<number | undefined> =>
+      new Set(repeat(200, () => state.pickSpare(0)?.endpoint.port));
+    expect(ports()).toEqual(new Set([10, 11, 12, 13]));
+    for (const one of state.endpoints.slice(1, 4)) one.active = 1;
+    expect(ports()).toEqual(new Set([13]));
+  });
+
   it('find nothing where nothing fulfils it', () => {
     const { state } = createState(createCluster(endpoints(5)));
     expect(state.pick(0, () => false)).toBeUndefined();
