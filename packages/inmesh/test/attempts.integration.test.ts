@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Client, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
-import { type Fields, noteAccess, useMeshes } from './meshes.js';
+import { type Fields, noteAccess, textMethod, useMeshes } from './meshes.js';
 
 type Records = Parameters<Parameters<Mesh['on']>[1]>[0][];
 
@@ -90,17 +90,7 @@ describe('the record of an outbound call', () => {
   it('tells of gRPC alike', async () => {
     const server = new Server();
     server.addService(
-      {
-        C: {
-          path: '/a.B/C',
-          requestStream: false,
-          responseStream: false,
-          requestSerialize: Buffer.from,
-          requestDeserialize: String,
-          responseSerialize: Buffer.from,
-          responseDeserialize: String,
-        },
-      },
+      { C: textMethod },
       { C: (_call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) => done({ code: 14 }) },
     );
     const orders = await meshes.make('orders', { allow: 'web' });

@@ -7,17 +7,7 @@ import { join } from 'node:path';
 import { Client, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Mesh, MeshOptions } from '../src/index.js';
-import { type Fields, noteAccess, useMeshes } from './meshes.js';
-
-const method = {
-  path: '/a.B/C',
-  requestStream: false,
-  responseStream: false,
-  requestSerialize: Buffer.from,
-  requestDeserialize: String,
-  responseSerialize: Buffer.from,
-  responseDeserialize: String,
-} as const;
+import { type Fields, noteAccess, textMethod, useMeshes } from './meshes.js';
 
 describe('what a mesh counts beside calls', () => {
   const meshes = useMeshes();
@@ -43,7 +33,7 @@ describe('what a mesh counts beside calls', () => {
     );
     const grpc = new Server();
     grpc.addService(
-      { C: method },
+      { C: textMethod },
       {
         C: (_call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) =>
           left.grpc-- > 0 ? done({ code: 14 }) : done(null, 'x'),
@@ -69,10 +59,10 @@ describe('what a mesh counts beside calls', () => {
     return reply.status;
   };
   const askGrpc = async (mesh: Mesh): Promise<number | undefined> => {
-    const options = mesh.grpc.channelOptions({ idempotent: [method.path] });
+    const options = mesh.grpc.channelOptions({ idempotent: [textMethod.path] });
     const client = new Client('mesh:///orders', mesh.grpc.credentials(), options);
     const error = await new Promise<{ readonly code?: number } | null>((resolve) =>
-      client.makeUnaryRequest(method.path, Buffer.from, String, 'x', resolve),
+      client.makeUnaryRequest(textMethod.path, Buffer.from, String, 'x', resolve),
     );
     client.close();
     return error?.code;

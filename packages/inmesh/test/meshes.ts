@@ -16,6 +16,17 @@ export interface TestMeshes {
 /** A line of a log. */
 export type Fields = Readonly<Record<string, unknown>>;
 
+/** A unary method of gRPC whose messages are texts. */
+export const textMethod = {
+  path: '/a.B/C',
+  requestStream: false,
+  responseStream: false,
+  requestSerialize: Buffer.from,
+  requestDeserialize: String,
+  responseSerialize: Buffer.from,
+  responseDeserialize: String,
+} as const;
+
 /** A logger that notes the lines of the access log, as a log would hold them. */
 export function noteAccess(note: (line: Fields) => void): Logger {
   return {
