@@ -51,10 +51,13 @@ const startedMs = performance.now();
 async function work(name: string, call: () => Promise<void>, pauseMs: number): Promise<void> {
   while (serials.size <= rotations && performance.now() - startedMs < longestMs) {
     calls[name] = (calls[name] ?? 0) + 1;
+    const calledMs = performance.now();
     await call().catch((error: unknown) => {
       const { cause, message } = error as Error;
-      const atMs = Math.round(performance.now() - startedMs);
-      failures.push(`${name} after ${atMs} ms: ${cause instanceof Error ? cause.message : message}`);
+      const [atMs, tookMs] = [startedMs, calledMs].map((since) => Math.round(performance.now() - since));
+      failures.push(
+        `${name} after ${atMs} ms, in a call of ${tookMs} ms: ${cause instanceof Error ? cause.message : message}`,
+      );
     });
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
