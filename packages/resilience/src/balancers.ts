@@ -1,6 +1,6 @@
 import type { BalancerName } from '@inmesh/core';
 import { EdfQueue } from './edf-queue.js';
-import type { EndpointState } from './endpoint-state.js';
+import { type EndpointState, type Tried, wasTried } from './endpoint-state.js';
 import { ewmaLoad, isCheaper, isFailing } from './peak-ewma.js';
 
 /** What a balancer picks from: endpoints that may be picked, and their shares. */
@@ -19,8 +19,12 @@ export interface BalancerInput {
 
 /** Picks endpoints of one set; made anew when the set changes. State that must survive lives on the endpoints. */
 export interface Balancer {
-  /** The next endpoint. */
-  pick(nowMs: number): EndpointState;
+  /**
+   * The next endpoint.
+   *
+   * @param tried - What the call was sent to before: another is better. Where none is picked, there are further picks.
+   */
+  pick(nowMs: number, tried?: Tried): EndpointState;
 }
 
 /** Makes a {@link Balancer}. Users may bring their own. */
@@ -74,32 +78,64 @@ type IsLess = (a: EndpointState, b: EndpointState, nowMs: number) => boolean;
 
 type Is = (endpoint: EndpointState, nowMs: number) => boolean;
 
+/** How many endpoints a pick looks at instead of bad ones. Finagle's effort. */
+const effort = 4;
+
 /**
  * The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not.
  *
- * @param isBad - Draws by share may all be of the same endpoint: if that is a bad one, another is looked at.
+ * @param isBad - What is drawn anew: beside a bad one, any other would be the least loaded, however slow it is.
  */
 function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess, isBad: Is): Balancer {
   const { endpoints, random, choices, isUniform } = input;
+  if (endpoints.length === 1) return { pick: () => at(endpoints, 0) };
+  return isUniform && choices === 2
+    ? bestOfPair(endpoints, random, isLess, isBad)
+    : bestOfDraws(input, load, isBad);
+}
+
+function bestOfPair(
+  endpoints: readonly EndpointState[],
+  random: () => number,
+  isLess: IsLess,
+  isBad: Is,
+): Balancer {
   const count = endpoints.length;
-  if (count === 1) return { pick: () => at(endpoints, 0) };
-  if (isUniform && choices === 2) {
-    return {
-      pick(nowMs) {
-        // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
-        const pair = Math.floor(random() * count * (count - 1));
-        const i = Math.floor(pair / (count - 1));
-        let j = pair % (count - 1);
-        if (j >= i) j++;
-        const a = at(endpoints, i);
-        const b = at(endpoints, j);
-        return isLess(b, a, nowMs) ? b : a;
-      },
-    };
-  }
+  return {
+    pick(nowMs, tried) {
+      // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
+      const pair = Math.floor(random() * count * (count - 1));
+      const i = Math.floor(pair / (count - 1));
+      let j = pair % (count - 1);
+      if (j >= i) j++;
+      let a = at(endpoints, i);
+      let b = at(endpoints, j);
+      for (let n = 1; n <= effort; n++) {
+        const isWasteA = wasTried(a, tried) || isBad(a, nowMs);
+        if (!isWasteA && !wasTried(b, tried) && !isBad(b, nowMs)) break;
+        const other = at(endpoints, (j + n) % count);
+        if (other === a || other === b || wasTried(other, tried) || isBad(other, nowMs)) continue;
+        if (isWasteA) a = other;
+        else b = other;
+      }
+      const isTriedA = wasTried(a, tried);
+      if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
+      return isLess(b, a, nowMs) ? b : a;
+    },
+  };
+}
+
+function bestOfDraws(input: BalancerInput, load: Load, isBad: Is): Balancer {
+  const { endpoints, random, choices, isUniform } = input;
+  const count = endpoints.length;
   const sampler = isUniform ? undefined : new WeightedSampler(input);
-  const draw = (nowMs: number): EndpointState =>
+  const drawAny = (nowMs: number): EndpointState =>
     sampler === undefined ? at(endpoints, Math.floor(random() * count)) : sampler.pick(nowMs);
+  const draw = (nowMs: number): EndpointState => {
+    let drawn = drawAny(nowMs);
+    for (let i = 0; i < effort && isBad(drawn, nowMs); i++) drawn = drawAny(nowMs);
+    return drawn;
+  };
   return {
     pick(nowMs) {
       let best = draw(nowMs);
@@ -113,6 +149,7 @@ function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess, isBad:
         }
       }
       if (!isBad(best, nowMs)) return best;
+      // Shares may leave nothing else to draw.
       const index = Math.floor(random() * count);
       const drawn = at(endpoints, index);
       const other = drawn === best ? at(endpoints, (index + 1) % count) : drawn;

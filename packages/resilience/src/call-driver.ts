@@ -271,9 +271,9 @@ export class CallDriver implements Timer {
   }
 
   #pickUntried(nowMs: number): EndpointState | undefined {
-    const last = this.#tried;
-    if (last === undefined) return this.#cluster.pick(nowMs);
-    return this.#cluster.pickUntried(nowMs, last.endpoint, last.before, this.#policy.rules.retry.repicks);
+    const tried = this.#tried;
+    if (tried === undefined) return this.#cluster.pick(nowMs);
+    return this.#cluster.pickUntried(nowMs, tried, this.#policy.rules.retry.repicks);
   }
 
   #logReply({ httpStatus, grpcStatus }: DriverReply, { isClassified }: Judgement): void {
@@ -361,10 +361,10 @@ export class CallDriver implements Timer {
   /** Two that cannot be reached may be all of a priority, or of a zone: the last free try looks beyond at once. */
   #pickReachable(nowMs: number): EndpointState | undefined {
     const cluster = this.#cluster;
-    const { endpoint: last, before } = this.#tried ?? {};
-    const spare = (): EndpointState | undefined => cluster.pickSpare(nowMs, undefined, last, before);
+    const tried = this.#tried;
+    const spare = (): EndpointState | undefined => cluster.pickSpare(nowMs, undefined, tried);
     const first = this.#unsentTries + 1 < freeUnsentTries ? undefined : spare();
-    return first ?? this.#pickUntried(nowMs) ?? spare() ?? cluster.rescue(nowMs, undefined, last, before);
+    return first ?? this.#pickUntried(nowMs) ?? spare() ?? cluster.rescue(nowMs, undefined, tried);
   }
 
   #retriesRefused(nowMs: number, waitMs: number | undefined): boolean {

@@ -128,42 +128,24 @@ export class ClusterState extends ClusterCounts {
   }
 
   /**
-   * As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it.
-   *
-   * @param last - Tried last.
-   * @param before - Tried before that.
-   */
-  pickUntried(
-    nowMs: number,
-    last: EndpointState,
-    before: Tried | undefined,
-    repicks: number,
-  ): EndpointState | undefined {
+   * As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it. */
+  pickUntried(nowMs: number, tried: Tried, repicks: number): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
-    const picked = this.#levels.pick(nowMs);
-    return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), undefined, last, before);
+    const picked = this.#levels.pick(nowMs, tried);
+    return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), undefined, tried);
   }
 
   /**
    * Picks an endpoint that is passed over otherwise: of a priority or locality that gets nothing as long as a nearer one is
    * well, else of weight 0. For calls that went to nobody, where none of the others can be reached.
    *
-   * @param last - Tried last.
-   * @param before - Tried before that.
    * @returns `undefined` if there is none, or none that `accepts` takes.
    */
-  pickSpare(
-    nowMs: number,
-    accepts?: Accepts,
-    last?: EndpointState,
-    before?: Tried,
-  ): EndpointState | undefined {
+  pickSpare(nowMs: number, accepts?: Accepts, tried?: Tried): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const { locality = '' } = this.#parts;
     const { endpoints, rules } = this;
-    return this.#levels.pickSpare({ endpoints, rules, locality }, (one) =>
-      isAllowed(one, accepts, last, before),
-    );
+    return this.#levels.pickSpare({ endpoints, rules, locality }, (one) => isAllowed(one, accepts, tried));
   }
 
   /** Whether an endpoint is one of those that picks choose from and fulfils a condition. */
@@ -175,13 +157,11 @@ export class ClusterState extends ClusterCounts {
    * Ends an ejection early, where all that is left could not be reached: it goes on probation, and one failure ends
    * that. At most once a second.
    *
-   * @param last - Tried last.
-   * @param before - Tried before that.
    * @returns `undefined` if there is none, or none that `accepts` takes.
    */
-  rescue(nowMs: number, accepts?: Accepts, last?: EndpointState, before?: Tried): EndpointState | undefined {
+  rescue(nowMs: number, accepts?: Accepts, tried?: Tried): EndpointState | undefined {
     if (this.#ejected === 0 || nowMs < this.#nextRescueMs) return undefined;
-    const first = nextBack(this.#states.values(), accepts, last, before);
+    const first = nextBack(this.#states.values(), accepts, tried);
     if (first === undefined) return undefined;
     this.#nextRescueMs = nowMs + rescueIntervalMs;
     this.#release(first, nowMs);

@@ -1,6 +1,6 @@
 import type { ClusterRules } from '@inmesh/core';
 import type { Balancer, BalancerFactory, BalancerInput } from './balancers.js';
-import type { EndpointState } from './endpoint-state.js';
+import type { EndpointState, Tried } from './endpoint-state.js';
 import { type LevelHealth, localityDistance, localityWeight, priorityLoad } from './priority-load.js';
 import { rampFactor } from './ramp.js';
 import { recoveryRamp } from './rules.js';
@@ -168,8 +168,8 @@ export class EndpointLevels {
   }
 
   /** Picks by the rules; `undefined` if there is nothing to pick from. */
-  pick(nowMs: number): EndpointState | undefined {
-    return choose(this.#shares, this.#random)?.pick(nowMs);
+  pick(nowMs: number, tried?: Tried): EndpointState | undefined {
+    return choose(this.#shares, this.#random)?.pick(nowMs, tried);
   }
 
   /**
@@ -204,10 +204,10 @@ export class EndpointLevels {
 
 function nested(shares: Shares, random: () => number): Balancer {
   return {
-    pick(nowMs) {
+    pick(nowMs, tried) {
       const balancer = choose(shares, random);
       if (balancer === undefined) throw new Error('invariant: a level without localities');
-      return balancer.pick(nowMs);
+      return balancer.pick(nowMs, tried);
     },
   };
 }

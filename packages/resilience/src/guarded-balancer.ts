@@ -15,9 +15,9 @@ export function guardBalancer(factory: BalancerFactory, onThrown: (error: unknow
     try {
       const own = factory(input);
       return {
-        pick(nowMs) {
+        pick(nowMs, tried) {
           try {
-            const picked = own.pick(nowMs);
+            const picked = own.pick(nowMs, tried);
             if (members.has(picked)) return picked;
             onThrown(new TypeError('the balancer picked what is none of its endpoints'));
           } catch (error) {

@@ -7,31 +7,24 @@ const probationEffort = 4;
 /** Whether an endpoint will do for a pick. */
 export type Accepts = (endpoint: EndpointState) => boolean;
 
-/**
- * Whether an endpoint is none of those tried, and will do.
- *
- * @param last - Tried last.
- * @param before - Tried before that.
- */
+/** Whether an endpoint is none of those tried, and will do. */
 export function isAllowed(
   endpoint: EndpointState,
   accepts: Accepts | undefined,
-  last: EndpointState | undefined,
-  before: Tried | undefined,
+  tried: Tried | undefined,
 ): boolean {
-  return endpoint !== last && !wasTried(endpoint, before) && (accepts === undefined || accepts(endpoint));
+  return !wasTried(endpoint, tried) && (accepts === undefined || accepts(endpoint));
 }
 
 /** The one of those ejected that would be back first, if it is allowed. */
 export function nextBack(
   endpoints: Iterable<EndpointState>,
   accepts: Accepts | undefined,
-  last: EndpointState | undefined,
-  before: Tried | undefined,
+  tried: Tried | undefined,
 ): EndpointState | undefined {
   let first: EndpointState | undefined;
   for (const one of endpoints) {
-    if (!one.isEjected || !isAllowed(one, accepts, last, before)) continue;
+    if (!one.isEjected || !isAllowed(one, accepts, tried)) continue;
     if (first === undefined || one.ejectedUntilMs < first.ejectedUntilMs) first = one;
   }
   return first;
@@ -54,20 +47,19 @@ export function repick(
   repicks: number,
   probes: number,
   accepts?: Accepts,
-  last?: EndpointState,
-  before?: Tried,
+  tried?: Tried,
 ): EndpointState | undefined {
   let picked = first;
   for (let left = Math.max(repicks, probationEffort); ; left--) {
-    if (!isBusyProbe(picked, probes) && isAllowed(picked, accepts, last, before)) return picked;
+    if (!isBusyProbe(picked, probes) && isAllowed(picked, accepts, tried)) return picked;
     if (left === 0) break;
-    picked = levels.pick(nowMs) ?? picked;
+    picked = levels.pick(nowMs, tried) ?? picked;
   }
   // Chance did not find one; look at all of them, least loaded first.
   let best: EndpointState | undefined;
   let busyProbe: EndpointState | undefined;
   for (const one of levels.usable) {
-    if (!isAllowed(one, accepts, last, before)) continue;
+    if (!isAllowed(one, accepts, tried)) continue;
     if (isBusyProbe(one, probes)) busyProbe ??= one;
     else if (best === undefined || one.active < best.active) best = one;
   }

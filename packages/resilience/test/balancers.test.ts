@@ -102,6 +102,49 @@ describe('peakEwma', () => {
     expect(balancer.pick(1000)).toBe(failing);
   });
 
+  it('does not take the slowest for want of a better one beside one that fails', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 3 });
+    Object.assign(found(endpoints[0]), { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    Object.assign(found(endpoints[1]), { costMs: 2000 });
+    Object.assign(found(endpoints[2]), { costMs: 50, active: 8 });
+    expect(repeat(500, () => balancer.pick(999))).toEqual(repeat(500, () => endpoints[2]));
+  });
+
+  it('compares two that are well where both that were drawn fail', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 4 });
+    for (const one of endpoints.slice(0, 2))
+      Object.assign(one, { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    found(endpoints[2]).costMs = 2000;
+    expect(repeat(500, () => balancer.pick(999))).toEqual(repeat(500, () => endpoints[3]));
+  });
+
+  it('draws another instead of one that fails by share, too', () => {
+    const { balancer, endpoints } = create(peakEwma, { weights: [2, 1, 1] });
+    Object.assign(found(endpoints[0]), { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    found(endpoints[1]).costMs = 2000;
+    const counts = countBy(repeat(2000, () => balancer.pick(10)));
+    expect(counts.get(found(endpoints[0]))).toBeUndefined();
+    // Draws by share may both be the slow one: a quarter, and not half of them as where one of them is wasted.
+    expect(counts.get(found(endpoints[2])) ?? 0).toBeGreaterThan(1250);
+  });
+
+  it('picks what was not tried', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 3 });
+    const [first, second, third] = [found(endpoints[0]), found(endpoints[1]), found(endpoints[2])];
+    Object.assign(third, { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    second.costMs = 4000;
+    const tried = { endpoint: first, before: undefined };
+    expect(repeat(100, () => balancer.pick(10, tried))).toEqual(repeat(100, () => second));
+  });
+
+  it('picks one that fails rather than one that was tried', () => {
+    const { balancer, endpoints } = create(peakEwma, { count: 2 });
+    const [first, second] = [found(endpoints[0]), found(endpoints[1])];
+    Object.assign(second, { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    const tried = { endpoint: first, before: undefined };
+    expect(repeat(100, () => balancer.pick(10, tried))).toEqual(repeat(100, () => second));
+  });
+
   it('takes a single failure for chance', () => {
     const { balancer, endpoints } = create(peakEwma, { count: 2 });
     Object.assign(found(endpoints[0]), { costMs: 5000, failuresInRow: 1, failedAtMs: 0 });

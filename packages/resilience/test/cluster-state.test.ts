@@ -235,7 +235,7 @@ describe('picks with a condition', () => {
     const { state } = createState(createCluster(list, { localityWeights: { x: 1, y: 0 } }));
     const first = found(state.endpoints[0]);
     expect(state.pick(0, isNot(1))).toBeUndefined();
-    expect(state.pickUntried(0, first, undefined, 5)).toBeUndefined();
+    expect(state.pickUntried(0, { endpoint: first, before: undefined }, 5)).toBeUndefined();
     expect([state.usableCount, state.hasUsable(isNot(1))]).toEqual([1, false]);
   });
 
