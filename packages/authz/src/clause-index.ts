@@ -1,4 +1,4 @@
-import { type Clause, firstSegment } from './clause.js';
+import { type Clause, firstSegment, type KeyedClause } from './clause.js';
 import type { TestInput } from './test-input.js';
 
 /** Up to this, walking the list is faster than looking in maps. */
@@ -30,9 +30,9 @@ function findIn(clauses: readonly Clause[] | undefined, input: TestInput): Claus
 
 /** Tells the clauses whose keys have few clauses each. */
 function rare(
-  clauses: readonly Clause[],
-  keysOf: (clause: Clause) => readonly string[] | undefined,
-): (clause: Clause) => boolean {
+  clauses: readonly KeyedClause[],
+  keysOf: (clause: KeyedClause) => readonly string[] | undefined,
+): (clause: KeyedClause) => boolean {
   const counts = new Map<string, number>();
   for (const clause of clauses)
     for (const key of keysOf(clause) ?? []) counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -41,7 +41,10 @@ function rare(
 
 /** Finds a clause that matches, looking only at those that can. */
 export class ClauseIndex {
-  readonly #all: readonly Clause[];
+  /** How many clauses there are. */
+  readonly size: number;
+  /** All of them, where they are so few that they are not filed. */
+  readonly #few: readonly Clause[] | undefined;
   readonly #isFolded: boolean;
   readonly #hasPaths: boolean = false;
   readonly #paths: Bucket = new Map();
@@ -54,17 +57,21 @@ export class ClauseIndex {
    * @param clauses - In order of policies and rules.
    * @param isFolded - Whether they are filed under folded paths.
    */
-  constructor(clauses: readonly Clause[], isFolded: boolean) {
-    this.#all = clauses;
+  constructor(clauses: readonly KeyedClause[], isFolded: boolean) {
+    this.size = clauses.length;
     this.#isFolded = isFolded;
-    if (clauses.length <= linearLimit) return;
+    if (clauses.length <= linearLimit) {
+      this.#few = clauses.map(({ clause }) => clause);
+      return;
+    }
     const isRarePrincipal = rare(clauses, ({ keys }) => keys.principals);
     const isRareNamespace = rare(clauses, ({ keys }) => keys.namespaces);
-    for (const clause of clauses) {
-      const { paths, segments, principals, namespaces } = clause.keys;
+    for (const keyed of clauses) {
+      const { clause, keys } = keyed;
+      const { paths, segments, principals, namespaces } = keys;
       // Peers first: they are strings of a connection, a path may have to be spelled in several ways.
-      if (isRarePrincipal(clause)) file(this.#principals, principals ?? [], clause);
-      else if (isRareNamespace(clause)) file(this.#namespaces, namespaces ?? [], clause);
+      if (isRarePrincipal(keyed)) file(this.#principals, principals ?? [], clause);
+      else if (isRareNamespace(keyed)) file(this.#namespaces, namespaces ?? [], clause);
       else if (paths !== undefined) file(this.#paths, paths, clause);
       else if (segments !== undefined) file(this.#segments, segments, clause);
       else if (principals !== undefined) file(this.#principals, principals, clause);
@@ -74,14 +81,9 @@ export class ClauseIndex {
     this.#hasPaths = this.#paths.size + this.#segments.size > 0;
   }
 
-  /** How many clauses there are. */
-  get size(): number {
-    return this.#all.length;
-  }
-
   /** A clause that matches. */
   find(input: TestInput): Clause | undefined {
-    if (this.#all.length <= linearLimit) return findIn(this.#all, input);
+    if (this.#few !== undefined) return findIn(this.#few, input);
     return (
       this.#findByPeer(input) ??
       (this.#hasPaths ? this.#findByPath(input) : undefined) ??

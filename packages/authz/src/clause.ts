@@ -24,8 +24,8 @@ export interface Decision {
   readonly allowPolicies?: readonly string[];
 }
 
-/** Where a clause can be filed: the first that is not `undefined` is used. */
-interface ClauseKeys {
+/** Where a clause can be filed: the first that is not `undefined` is used. Nobody needs them once it is. */
+export interface ClauseKeys {
   /** Every path it can match. */
   readonly paths: readonly string[] | undefined;
   /** First segment of every path it can match. */
@@ -40,10 +40,16 @@ interface ClauseKeys {
 export interface Clause {
   /** What it decides. */
   readonly decision: Decision;
-  /** Where to file it. */
-  readonly keys: ClauseKeys;
   /** Whether it matches. */
   matches(input: TestInput): boolean;
+}
+
+/** A {@link Clause} that is to be filed. */
+export interface KeyedClause {
+  /** It. */
+  readonly clause: Clause;
+  /** Where. */
+  readonly keys: ClauseKeys;
 }
 
 /** First segment of a path. */
@@ -85,7 +91,7 @@ function compileClause(
   decision: Decision,
   scope: SourceScope,
   router: RouterEquivalence,
-): Clause {
+): KeyedClause {
   const tests: readonly Test[] = [
     ...(source === undefined ? [] : sourceTests(source, scope)),
     ...(operation === undefined ? [] : operationTests(operation, policy.action, router)),
@@ -97,15 +103,17 @@ function compileClause(
   const principals = allExact(source?.principals);
   const namespaces = source?.namespaces?.every((one) => !one.includes('*')) ? source.namespaces : undefined;
   return {
-    decision,
+    clause: {
+      decision,
+      matches(input) {
+        for (let i = 0; i < tests.length; i++) if (tests[i]?.(input) === false) return false;
+        return true;
+      },
+    },
     keys: {
       ...pathKeys(operation?.paths, spell, keyOf),
       principals: principals && expandPrincipals(principals, scope.trustDomain, scope.aliases),
       namespaces,
-    },
-    matches(input) {
-      for (let i = 0; i < tests.length; i++) if (tests[i]?.(input) === false) return false;
-      return true;
     },
   };
 }
@@ -115,7 +123,7 @@ export function compileClauses(
   policy: AuthorizationPolicy,
   trust: { readonly trustDomain: string; readonly aliases: readonly string[] },
   router: RouterEquivalence,
-): readonly Clause[] {
+): readonly KeyedClause[] {
   const scope: SourceScope = { ...trust, namespace: policy.namespace };
   const name = `${policy.namespace}/${policy.name}`;
   return policy.rules.flatMap((rule, index) => {

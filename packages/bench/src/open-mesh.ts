@@ -6,7 +6,9 @@ export async function openMesh({ material, variant, ports }: RoleConfig): Return
   return await createMesh({
     env: {},
     serviceName: 'client',
-    devCaDir: material.caDir,
+    certFile: material.cert,
+    keyFile: material.key,
+    caFile: material.bundle,
     upstreams: { server: ports.map((port) => `127.0.0.1:${port}`).join(',') },
     ...(variant === 'mesh-one' ? {} : { deadline: deadlineMs }),
     logLevel: 'error',

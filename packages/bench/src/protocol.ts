@@ -18,14 +18,20 @@ export type Variant =
 /** What is spoken. `fetch` differs from `http` in the client alone. */
 export type Wire = 'fetch' | 'grpc' | 'http';
 
-/** Files that both ends prove themselves with. */
-export interface Material {
-  /** For what proxies want to read. */
-  readonly dir: string;
-  readonly caDir: string;
+/** Files of an identity, PEM. */
+export interface IdentityFiles {
   readonly cert: string;
   readonly key: string;
   readonly bundle: string;
+}
+
+/** Files that both ends prove themselves with. Its names are those of the client and `localhost`. */
+export interface Material extends IdentityFiles {
+  /** For what proxies want to read. */
+  readonly dir: string;
+  readonly caDir: string;
+  /** Of our server, whose name our client expects. */
+  readonly server: IdentityFiles;
 }
 
 /** What a role process is told at start. */

@@ -62,10 +62,13 @@ function bareHttp(): Promise<number> {
 }
 
 async function openMesh(): Promise<() => Promise<number>> {
+  const { cert, key, bundle } = config.material.server;
   const mesh = await createMesh({
     env: {},
     serviceName: 'server',
-    devCaDir: config.material.caDir,
+    certFile: cert,
+    keyFile: key,
+    caFile: bundle,
     policies: makePolicies(config.policies),
     logLevel: 'error',
     drainDelay: 0,
