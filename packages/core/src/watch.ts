@@ -132,6 +132,12 @@ export class WatchSource<T> implements Watch<T> {
     else if (state.kind === 'pending') this.#publish({ kind: 'pending', error });
   }
 
+  /** Forgets a failure: the last good value is what there is to have. */
+  recover(): void {
+    const state = this.#state;
+    if (state.kind === 'ready' && state.error !== undefined) this.#publish({ ...state, error: undefined });
+  }
+
   /** Withdraws the value: identity expired, revoked or closed. A later {@link set} brings one back. */
   withdraw(error: MeshError): void {
     this.#publish({ kind: 'gone', error });

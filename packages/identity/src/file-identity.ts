@@ -20,6 +20,9 @@ export interface FileIdentityOptions {
   readonly logger: Logger;
 }
 
+/** How long files may take to be read until somebody is told, in milliseconds: a mount that hangs fails no call. */
+const slowMs = 1000;
+
 /** What was refused last. */
 interface Refusal {
   readonly what: string;
@@ -33,6 +36,9 @@ interface Refusal {
 class FileSource extends IdentityHolder implements IdentitySource {
   readonly #options: FileIdentityOptions;
   readonly #timer = createTimer(() => void this.#poll());
+  readonly #slow = createTimer(() => this.#onSlow());
+  /** Files that are being read. */
+  readonly #awaited = new Set<string>();
   /** Texts of certificate, key and bundle that are in force. */
   #applied: readonly string[] = [];
   #complaint = '';
@@ -49,6 +55,7 @@ class FileSource extends IdentityHolder implements IdentitySource {
   close(): Promise<void> {
     this.#isClosed = true;
     this.#options.runtime.disarm(this.#timer);
+    this.#options.runtime.disarm(this.#slow);
     this.stop();
     return Promise.resolve();
   }
@@ -57,7 +64,7 @@ class FileSource extends IdentityHolder implements IdentitySource {
     const { certFile, keyFile, caFile, logger, runtime } = this.#options;
     let texts: readonly string[] | undefined;
     try {
-      texts = await Promise.all([certFile, keyFile, caFile].map((file) => readFile(file, 'utf8')));
+      texts = await this.#read([certFile, keyFile, caFile]);
       const [cert, key, ca] = texts;
       if (this.#isClosed || cert === undefined || key === undefined || ca === undefined) return;
       if (texts.some((text, i) => text !== this.#applied[i])) {
@@ -71,13 +78,44 @@ class FileSource extends IdentityHolder implements IdentitySource {
           'identity files loaded',
         );
         await this.#warnAboutMode();
-      }
+      } else this.#onUnchanged();
       this.#refusal = undefined;
     } catch (error) {
       this.#complain(error);
       this.#onRefused(error, texts);
     }
     if (!this.#isClosed) runtime.arm(this.#timer, this.#options.pollMs ?? 1000);
+  }
+
+  async #read(files: readonly string[]): Promise<readonly string[]> {
+    const { runtime } = this.#options;
+    this.#awaited.clear();
+    runtime.arm(this.#slow, slowMs);
+    try {
+      return await Promise.all(
+        files.map(async (file) => {
+          this.#awaited.add(file);
+          const text = await readFile(file, 'utf8');
+          this.#awaited.delete(file);
+          return text;
+        }),
+      );
+    } finally {
+      runtime.disarm(this.#slow);
+    }
+  }
+
+  /** The reading goes on: nothing ends it, and another one would hang as well. */
+  #onSlow(): void {
+    this.#complain(new Error(`no answer within ${slowMs} ms from ${[...this.#awaited].join(', ')}`));
+  }
+
+  /** What could not be read, or did not fit, is what is in force again. */
+  #onUnchanged(): void {
+    if (this.#complaint === '') return;
+    this.#complaint = '';
+    this.recover();
+    this.#options.logger.info({}, 'identity files are those in force again');
   }
 
   /** Only said, once: a Secret of Kubernetes has the mode 0644 by design. */

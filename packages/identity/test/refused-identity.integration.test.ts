@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { isMeshError, type Logger, silentLogger, systemRuntime } from '@inmesh/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -161,5 +163,52 @@ describe('a weak identity', () => {
     await until(source, (state) => state.kind === 'ready' && state.value.generation === 2);
     expect(seen).toEqual([1, 2]);
     expect(logged).toEqual(['a subscriber of the identity threw', 'a subscriber of the identity threw']);
+  });
+});
+
+/** A file that answers nothing, like those of a mount that hangs, until `release` is called. */
+async function hang(file: string): Promise<() => Promise<void>> {
+  await rm(file, { force: true });
+  await promisify(execFile)('mkfifo', [file]);
+  return async () => await writeFile(file, '');
+}
+
+describe('identity files that cannot be read for a while', () => {
+  it('are named where a mount hangs, and the reason for a start that fails', async () => {
+    const { dir, source, write } = await startFiles();
+    const { certPem, keyPem } = forge.issue();
+    const release = await hang(join(dir, 'k.pem'));
+    await Promise.all([
+      writeFile(join(dir, 'c.pem'), certPem),
+      writeFile(join(dir, 'ca.pem'), forge.bundlePem),
+    ]);
+    const slow = /no answer within 1000 ms from \S+k\.pem$/;
+    await until(source, (state) => state.kind === 'pending' && slow.test(String(state.error)));
+    await release();
+    await rm(join(dir, 'k.pem'));
+    await write({ certPem, keyPem });
+    expect((await source.ready()).generation).toBe(1);
+    await until(source, (state) => state.kind === 'ready' && state.error === undefined);
+  });
+
+  it('are complained about anew the next time, and forgiven in between', async () => {
+    const lines: string[] = [];
+    const warn = (_: object, text: string): void => {
+      if (text.startsWith('identity files do not fit')) lines.push(text);
+    };
+    const log = { ...silentLogger, warn };
+    const { dir, source, write } = await startFiles(log);
+    const { certPem, keyPem } = forge.issue();
+    await write({ certPem, keyPem });
+    await source.ready();
+    const before = lines.length;
+    for (let times = 1; times <= 2; times++) {
+      await rename(join(dir, 'k.pem'), join(dir, 'away'));
+      await until(source, (state) => state.kind === 'ready' && /ENOENT/.test(String(state.error)));
+      await rename(join(dir, 'away'), join(dir, 'k.pem'));
+      await until(source, (state) => state.kind === 'ready' && state.error === undefined);
+      expect(lines.length - before).toBe(times);
+    }
+    expect(source.current().generation).toBe(1);
   });
 });
