@@ -78,8 +78,8 @@ type IsLess = (a: EndpointState, b: EndpointState, nowMs: number) => boolean;
 
 type Is = (endpoint: EndpointState, nowMs: number) => boolean;
 
-/** How many endpoints a pick looks at instead of bad ones. Finagle's effort. */
-const effort = 4;
+/** How many endpoints a pick looks at instead of bad ones: all where there are few. */
+const effort = 8;
 
 /**
  * The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not.
@@ -101,6 +101,7 @@ function bestOfPair(
   isBad: Is,
 ): Balancer {
   const count = endpoints.length;
+  const looks = Math.min(effort, count);
   return {
     pick(nowMs, tried) {
       // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
@@ -110,10 +111,12 @@ function bestOfPair(
       if (j >= i) j++;
       let a = at(endpoints, i);
       let b = at(endpoints, j);
-      for (let n = 1; n <= effort; n++) {
+      // From anywhere, in either direction: none beside those that fail is drawn for all of them.
+      const step = pair % 2 === 0 ? 1 : count - 1;
+      for (let n = 1, next = i + j; n <= looks; n++, next += step) {
         const isWasteA = wasTried(a, tried) || isBad(a, nowMs);
         if (!isWasteA && !wasTried(b, tried) && !isBad(b, nowMs)) break;
-        const other = at(endpoints, (j + n) % count);
+        const other = at(endpoints, next % count);
         if (other === a || other === b || wasTried(other, tried) || isBad(other, nowMs)) continue;
         if (isWasteA) a = other;
         else b = other;

@@ -1,8 +1,10 @@
 import { createManualRuntime } from '@inmesh/core/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { peakEwma } from '../src/balancers.js';
+import { type Tried, wasTried } from '../src/endpoint-state.js';
 import { balancersByName, failurePenaltyMs, observeLatency } from '../src/index.js';
-import { ewmaLoad, isCheaper } from '../src/peak-ewma.js';
+import { ewmaLoad, isCheaper, isFailing } from '../src/peak-ewma.js';
 import { endpointStates, found } from './support.js';
 
 describe('balancers', () => {
@@ -35,6 +37,34 @@ describe('balancers', () => {
         },
       ),
       { numRuns: 60 },
+    );
+  });
+});
+
+describe('peakEwma', () => {
+  it('picks one that neither fails nor was tried, where there are few and one is so', () => {
+    const one = fc.record({
+      isTried: fc.boolean(),
+      failuresInRow: fc.constantFrom(0, 0, 1, 2, 5),
+      active: fc.nat(20),
+      costMs: fc.double({ min: 0.1, max: 5000, noNaN: true }),
+    });
+    const seeds = fc.integer({ min: 1, max: 1 << 30 });
+    fc.assert(
+      fc.property(fc.array(one, { minLength: 2, maxLength: 8 }), seeds, (specs, seed) => {
+        const endpoints = endpointStates(specs.length);
+        let tried: Tried | undefined;
+        for (const [i, { isTried, ...spec }] of specs.entries()) {
+          const endpoint = Object.assign(found(endpoints[i]), spec, { failedAtMs: 0 });
+          if (isTried) tried = { endpoint, before: tried };
+        }
+        const { random } = createManualRuntime({ seed });
+        const balancer = peakEwma({ endpoints, weightOf: () => 1, isUniform: true, choices: 2, random });
+        const fine = endpoints.filter((endpoint) => !wasTried(endpoint, tried) && !isFailing(endpoint, 10));
+        if (fine.length === 0) return;
+        for (let i = 0; i < 50; i++) expect(fine).toContain(balancer.pick(10, tried));
+      }),
+      { numRuns: 300 },
     );
   });
 });
