@@ -25,7 +25,7 @@ export interface Decision {
 }
 
 /** Where a clause can be filed: the first that is not `undefined` is used. Nobody needs them once it is. */
-export interface ClauseKeys {
+interface ClauseKeys {
   /** Every path it can match. */
   readonly paths: readonly string[] | undefined;
   /** First segment of every path it can match. */

@@ -102,6 +102,8 @@ function bestOfPair(
 ): Balancer {
   const count = endpoints.length;
   const looks = Math.min(effort, count);
+  const isWaste = (one: EndpointState, tried: Tried | undefined, nowMs: number): boolean =>
+    wasTried(one, tried) || isBad(one, nowMs);
   return {
     pick(nowMs, tried) {
       // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
@@ -111,18 +113,18 @@ function bestOfPair(
       if (j >= i) j++;
       let a = at(endpoints, i);
       let b = at(endpoints, j);
-      // From anywhere, in either direction: none beside those that fail is drawn for all of them.
-      const step = pair % 2 === 0 ? 1 : count - 1;
-      for (let n = 1, next = i + j; n <= looks; n++, next += step) {
-        const isWasteA = wasTried(a, tried) || isBad(a, nowMs);
-        if (!isWasteA && !wasTried(b, tried) && !isBad(b, nowMs)) break;
-        const other = at(endpoints, next % count);
-        if (other === a || other === b || wasTried(other, tried) || isBad(other, nowMs)) continue;
-        if (isWasteA) a = other;
-        else b = other;
+      if (isWaste(a, tried, nowMs) || isWaste(b, tried, nowMs)) {
+        // From anywhere, in either direction: none beside those that fail is drawn for all of them.
+        const step = pair % 2 === 0 ? 1 : count - 1;
+        for (let n = 1, next = i + j; n <= looks; n++, next += step) {
+          const other = at(endpoints, next % count);
+          if (other === a || other === b || isWaste(other, tried, nowMs)) continue;
+          if (isWaste(a, tried, nowMs)) a = other;
+          else if (isWaste(b, tried, nowMs)) b = other;
+        }
+        const isTriedA = wasTried(a, tried);
+        if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
       }
-      const isTriedA = wasTried(a, tried);
-      if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
       return isLess(b, a, nowMs) ? b : a;
     },
   };
