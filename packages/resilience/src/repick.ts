@@ -1,5 +1,6 @@
 import type { EndpointLevels } from './endpoint-levels.js';
 import { type EndpointState, type Tried, wasTried } from './endpoint-state.js';
+import { isFailing } from './peak-ewma.js';
 
 /** How often an endpoint is picked anew that is on probation with calls enough. Finagle's effort. */
 const probationEffort = 4;
@@ -34,6 +35,10 @@ function isBusyProbe({ isOnProbation, active }: EndpointState, probes: number): 
   return isOnProbation && active >= probes;
 }
 
+function lessActive(best: EndpointState | undefined, one: EndpointState): EndpointState {
+  return best === undefined || one.active < best.active ? one : best;
+}
+
 /**
  * An endpoint that is allowed and no busy probe: `first`, or one that is picked anew, or any.
  *
@@ -55,14 +60,16 @@ export function repick(
     if (left === 0) break;
     picked = levels.pick(nowMs, tried) ?? picked;
   }
-  // Chance did not find one; look at all of them, least loaded first.
+  // Chance did not find one; look at all of them, least loaded first. One that fails at once is never loaded.
   let best: EndpointState | undefined;
+  let failing: EndpointState | undefined;
   let busyProbe: EndpointState | undefined;
   for (const one of levels.usable) {
     if (!isAllowed(one, accepts, tried)) continue;
     if (isBusyProbe(one, probes)) busyProbe ??= one;
-    else if (best === undefined || one.active < best.active) best = one;
+    else if (isFailing(one, nowMs)) failing = lessActive(failing, one);
+    else best = lessActive(best, one);
   }
   // A busy probe is better than nothing.
-  return best ?? busyProbe;
+  return best ?? failing ?? busyProbe;
 }

@@ -239,6 +239,22 @@ describe('picks with a condition', () => {
     expect([state.usableCount, state.hasUsable(isNot(1))]).toEqual([1, false]);
   });
 
+  it('find none that fails while another is well, however idle it is', () => {
+    const { state } = createState(createCluster(endpoints(3)));
+    const [cheap, failing, well] = [
+      found(state.endpoints[0]),
+      found(state.endpoints[1]),
+      found(state.endpoints[2]),
+    ];
+    Object.assign(failing, { costMs: 5000, failuresInRow: 2, failedAtMs: 0 });
+    Object.assign(well, { costMs: 50, active: 3 });
+    expect(new Set(repeat(50, () => state.pick(10, (one) => one !== cheap)))).toEqual(new Set([well]));
+    // As long as the one that came back answers its first call, it would be the cheapest.
+    Object.assign(cheap, { isOnProbation: true, active: 1 });
+    expect(new Set(repeat(50, () => state.pick(10)))).toEqual(new Set([well]));
+    expect(state.pick(10, (one) => one === failing)).toBe(failing);
+  });
+
   it('find spare ones, nearest first, those of weight 0 last, and none that is ejected', () => {
     const list = [
       endpoint(1),
