@@ -78,8 +78,8 @@ type IsLess = (a: EndpointState, b: EndpointState, nowMs: number) => boolean;
 
 type Is = (endpoint: EndpointState, nowMs: number) => boolean;
 
-/** How many endpoints a pick looks at instead of bad ones: all where there are few. */
-const effort = 8;
+/** How many endpoints a pick looks at instead of bad ones. Finagle's effort. */
+const effort = 4;
 
 /**
  * The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not.
@@ -101,9 +101,7 @@ function bestOfPair(
   isBad: Is,
 ): Balancer {
   const count = endpoints.length;
-  const looks = Math.min(effort, count);
-  const isWaste = (one: EndpointState, tried: Tried | undefined, nowMs: number): boolean =>
-    wasTried(one, tried) || isBad(one, nowMs);
+  const isFew = count <= effort + 1;
   return {
     pick(nowMs, tried) {
       // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
@@ -113,18 +111,18 @@ function bestOfPair(
       if (j >= i) j++;
       let a = at(endpoints, i);
       let b = at(endpoints, j);
-      if (isWaste(a, tried, nowMs) || isWaste(b, tried, nowMs)) {
-        // From anywhere, in either direction: none beside those that fail is drawn for all of them.
-        const step = pair % 2 === 0 ? 1 : count - 1;
-        for (let n = 1, next = i + j; n <= looks; n++, next += step) {
-          const other = at(endpoints, next % count);
-          if (other === a || other === b || isWaste(other, tried, nowMs)) continue;
-          if (isWaste(a, tried, nowMs)) a = other;
-          else if (isWaste(b, tried, nowMs)) b = other;
-        }
-        const isTriedA = wasTried(a, tried);
-        if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
+      for (let n = 1; n <= effort; n++) {
+        const isWasteA = wasTried(a, tried) || isBad(a, nowMs);
+        if (!isWasteA && !wasTried(b, tried) && !isBad(b, nowMs)) break;
+        // Of few each in turn. Of many by chance: those that fail are often neighbours, and who is next to them is not to
+        // get what all of them would.
+        const other = at(endpoints, isFew ? (j + n) % count : Math.floor(random() * count));
+        if (other === a || other === b || wasTried(other, tried) || isBad(other, nowMs)) continue;
+        if (isWasteA) a = other;
+        else b = other;
       }
+      const isTriedA = wasTried(a, tried);
+      if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
       return isLess(b, a, nowMs) ? b : a;
     },
   };
