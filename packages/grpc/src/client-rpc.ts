@@ -17,6 +17,7 @@ import {
   type Forward,
   markExhausted,
   parsePushback,
+  type Tried,
 } from '@inmesh/resilience';
 import type { CallOrigin } from './call-origin.js';
 import { detailsOf, errorOf, markStatus } from './call-status.js';
@@ -85,7 +86,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
   /** That status. */
   endCode = 0;
   /** Endpoints that failed it. */
-  tried: EndpointState[] | undefined;
+  tried: Tried | undefined;
   /** When it must have a head, on the monotonic clock; `Infinity` if unbounded or not known yet. */
   headDueMs = Number.POSITIVE_INFINITY;
   readonly #parts: ClientRpcParts;
@@ -256,8 +257,7 @@ export class ClientRpc implements experimental.Filter, LiveRpc, Timer {
     const log = this.#cut === undefined ? this.#log : undefined;
     if (log !== undefined) logStatus(log, status, judgement, this.#hasHead);
     if (status.code === 0 || this.#hasHead) return;
-    if (this.tried === undefined) this.tried = [attempt.endpoint];
-    else this.tried.push(attempt.endpoint);
+    this.tried = { endpoint: attempt.endpoint, before: this.tried };
     // What grpc-js will not send again, whatever we say, costs nothing.
     const gate = this.#isCommitted ? undefined : this.#needGate();
     const isKept = this.#isKept;

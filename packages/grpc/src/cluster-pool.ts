@@ -102,11 +102,12 @@ export class ClusterPool {
   #endpoint({ tried, forward }: ClientRpc, nowMs: number): EndpointState | undefined {
     const { cluster } = this.#parts;
     const { repicks } = forward.policy.rules.retry;
+    const accepts = this.#isWhole ? undefined : this.#isReady;
     // Where every endpoint was tried, a tried one is better than none; where none can be connected to, one that is passed
     // over otherwise, or is ejected.
     return (
-      (tried && cluster.pick(nowMs, (one) => !tried.includes(one) && this.#isReady(one), repicks)) ??
-      cluster.pick(nowMs, this.#isWhole ? undefined : this.#isReady) ??
+      (tried && cluster.pickUntried(nowMs, tried, repicks, accepts)) ??
+      cluster.pick(nowMs, accepts) ??
       (this.#isUsableComing()
         ? undefined
         : (cluster.pickSpare(nowMs, this.#isReady) ?? cluster.rescue(nowMs, this.#isReady)))

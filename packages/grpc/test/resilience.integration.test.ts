@@ -266,6 +266,42 @@ describe('retries of gRPC', () => {
     expect(await fault(bounded.client.unary('x'))).toMatchObject({ code: 14, details: 'no 1' });
   });
 
+  it('sends a call again to the best of those that did not fail it', async () => {
+    const calls = { bad: 0, slow: 0, good: 0 };
+    const bad = failing(grpc.status.UNAVAILABLE);
+    const answer =
+      (name: 'slow' | 'good'): Unary =>
+      (_call, done) => {
+        calls[name]++;
+        done(null, name);
+      };
+    const services = [
+      await mesh.serve({ Unary: bad.Unary }),
+      await mesh.serve({ Unary: answer('slow') }),
+      await mesh.serve({ Unary: answer('good') }),
+    ];
+    const { client, cluster } = await mesh.client(
+      services.map(({ port }) => port),
+      {
+        rules: retried(),
+        channel: idempotent,
+        clusterRules: { outlier: undefined, retryBudget: { capacity: 100, perSuccess: 1 } },
+      },
+    );
+    while (cluster().connections < 3 || calls.good + calls.slow < 5) await client.unary('x');
+    calls.slow = 0;
+    for (let i = 0; i < 30; i++) {
+      const costs = [1, 4000, 50];
+      const costAtMs = systemRuntime.now();
+      cluster().endpoints.forEach((one, j) =>
+        Object.assign(one, { costMs: costs[j], costAtMs, failuresInRow: 0 }),
+      );
+      await client.unary('x');
+    }
+    expect(bad.seen.calls).toBeGreaterThan(10);
+    expect(calls.slow).toBe(0);
+  });
+
   it('does not repeat in the handler of a call that is a repetition, and tells its caller not to', async () => {
     const context = new CallContext();
     const leaf = failing(grpc.status.UNAVAILABLE);

@@ -127,12 +127,11 @@ export class ClusterState extends ClusterCounts {
     return repick(this.#levels, picked, nowMs, repicks, this.#probes(), accepts);
   }
 
-  /**
-   * As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it. */
-  pickUntried(nowMs: number, tried: Tried, repicks: number): EndpointState | undefined {
+  /** As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it. */
+  pickUntried(nowMs: number, tried: Tried, repicks: number, accepts?: Accepts): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs, tried);
-    return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), undefined, tried);
+    return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), accepts, tried);
   }
 
   /**
