@@ -128,7 +128,7 @@ export class ClusterState extends ClusterCounts {
   }
 
   /** As {@link pick}, an endpoint that was not tried; without a closure, as every retry asks for it. */
-  pickUntried(nowMs: number, tried: Tried, repicks: number, accepts?: Accepts): EndpointState | undefined {
+  pickUntried(nowMs: number, tried: Tried, repicks = 5, accepts?: Accepts): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const picked = this.#levels.pick(nowMs, tried);
     return picked && repick(this.#levels, picked, nowMs, repicks, this.#probes(), accepts, tried);
@@ -138,13 +138,15 @@ export class ClusterState extends ClusterCounts {
    * Picks an endpoint that is passed over otherwise: of a priority or locality that gets nothing as long as a nearer one is
    * well, else of weight 0. For calls that went to nobody, where none of the others can be reached.
    *
+   * @param tried - What could not be reached: what is beyond the nearest of these counts as well.
    * @returns `undefined` if there is none, or none that `accepts` takes.
    */
   pickSpare(nowMs: number, accepts?: Accepts, tried?: Tried): EndpointState | undefined {
     if (nowMs >= this.#nextChangeMs) this.#refresh(nowMs);
     const { locality = '' } = this.#parts;
     const { endpoints, rules } = this;
-    return this.#levels.pickSpare({ endpoints, rules, locality }, (one) => isAllowed(one, accepts, tried));
+    const input = { endpoints, rules, locality, nowMs };
+    return this.#levels.pickSpare(input, (one) => isAllowed(one, accepts, tried), tried);
   }
 
   /** Whether an endpoint is one of those that picks choose from and fulfils a condition. */

@@ -1,6 +1,7 @@
 import type { ClusterRules } from '@inmesh/core';
 import type { Balancer, BalancerFactory, BalancerInput } from './balancers.js';
 import type { EndpointState, Tried } from './endpoint-state.js';
+import { isFailing } from './peak-ewma.js';
 import { type LevelHealth, localityDistance, localityWeight, priorityLoad } from './priority-load.js';
 import { rampFactor } from './ramp.js';
 import { recoveryRamp } from './rules.js';
@@ -99,6 +100,15 @@ function priorityOf({ rules, locality }: Place, { endpoint }: EndpointState): nu
   return priority * 4 + localityDistance(locality, endpoint.locality);
 }
 
+function weightOfLocality({ rules: { localityWeights } }: Place, locality: string): number {
+  if (localityWeights === undefined || !Object.hasOwn(localityWeights, locality)) return 1;
+  return localityWeights[locality] ?? 1;
+}
+
+function hasNoWeight(place: Place, { weight, endpoint }: EndpointState): boolean {
+  return weight === 0 || weightOfLocality(place, endpoint.locality ?? '') === 0;
+}
+
 function localities(
   input: LevelsInput,
   level: readonly EndpointState[],
@@ -112,7 +122,7 @@ function localities(
   for (const [locality, all] of groupBy(level, (one) => one.endpoint.locality ?? '')) {
     const inside = isPanicking ? all : all.filter(isHealthy);
     if (inside.length === 0) continue;
-    const weight = Object.hasOwn(localityWeights, locality) ? (localityWeights[locality] ?? 1) : 1;
+    const weight = weightOfLocality(input, locality);
     const size = isPanicking ? weight : localityWeight(weight, healthOf(all), overprovisioning);
     if (size > 0) addShare(shares, size, balancerOf(input, inside, usable));
   }
@@ -177,22 +187,33 @@ export class EndpointLevels {
    * are well, and after all of them those of weight 0.
    *
    * @param input - What this was made of, but for what picks need: it is not kept for a case that is so rare.
+   * @param tried - Levels beyond the nearest of these count as well, though they may have a share by now: those in which
+   * nothing was tried come first.
    */
   pickSpare(
-    input: Place & Pick<LevelsInput, 'endpoints'>,
+    input: Place & Pick<LevelsInput, 'endpoints' | 'nowMs'>,
     isAllowed: (endpoint: EndpointState) => boolean,
+    tried?: Tried,
   ): EndpointState | undefined {
-    const { endpoints } = input;
+    const { endpoints, nowMs } = input;
     const count = endpoints.length;
     this.#isUsable ??= new Set(this.usable);
+    const triedLevels = new Set<number>();
+    for (let one = tried; one !== undefined; one = one.before)
+      triedLevels.add(priorityOf(input, one.endpoint));
+    const nearest = tried === undefined ? Number.POSITIVE_INFINITY : Math.min(...triedLevels);
     // Equals in turn, not always the first of them.
     const start = Math.floor(this.#random() * count);
     let best: EndpointState | undefined;
     let bestRank = Number.POSITIVE_INFINITY;
     for (let i = 0; i < count; i++) {
       const one = endpoints[(start + i) % count];
-      if (one === undefined || one.isEjected || this.#isUsable.has(one) || !isAllowed(one)) continue;
-      const rank = one.weight > 0 ? priorityOf(input, one) : lastRank + priorityOf(input, one);
+      if (one === undefined || one.isEjected || !isAllowed(one)) continue;
+      const level = priorityOf(input, one);
+      if (level <= nearest && this.#isUsable.has(one)) continue;
+      // Of a level, those that fail come last.
+      const near = level + (isFailing(one, nowMs) ? 0.5 : 0);
+      const rank = near + (hasNoWeight(input, one) ? 2 * lastRank : triedLevels.has(level) ? lastRank : 0);
       if (best !== undefined && (rank > bestRank || (rank === bestRank && one.active >= best.active)))
         continue;
       best = one;

@@ -301,6 +301,24 @@ describe('what may be sent again', () => {
     }
   });
 
+  it('looks there also where it has a share by now, and to weight 0 last', () => {
+    const near = [1, 2, 3, 4, 5, 6, 7, 8].map((port) => endpoint(port));
+    const list = [...near, endpoint(10, { priority: 1 }), endpoint(20, { weight: 0 })];
+    const cluster = createState(createCluster(list));
+    const { state } = cluster;
+    for (const one of state.endpoints.slice(0, 4))
+      for (let i = 0; i < 5; i++) state.onResult(one, 'local-error', undefined, 0);
+    expect(state.usableCount).toBe(5);
+    for (let i = 0; i < 100; i++) {
+      const call = new FakeCall(cluster, { isIdempotent: false }).begin();
+      while (call.last.endpoint.endpoint.port < 10) call.last.fail('INMESH_ERR_CONNECT_FAILED');
+      expect([call.last.endpoint.endpoint.port, call.last.number]).toEqual([10, 1]);
+      call.last.sent().head(200);
+      call.last.end();
+      for (const one of state.endpoints) Object.assign(one, { localErrorsInRow: 0, failures: 0 });
+    }
+  });
+
   it('sends a reply of a near endpoint again to none that is passed over', async () => {
     const list = [endpoint(1), endpoint(2, { priority: 1 }), endpoint(3, { weight: 0 })];
     const cluster = createState(createCluster(list));

@@ -277,6 +277,31 @@ describe('picks with a condition', () => {
     expect(new Set(repeat(50, () => state.pickSpare(0)?.endpoint.port))).toEqual(new Set([5]));
   });
 
+  it('find spare ones of a locality of weight 0 last', () => {
+    const list = [
+      endpoint(1, { locality: 'x' }),
+      endpoint(2, { locality: 'y' }),
+      endpoint(3, { locality: 'x', priority: 1 }),
+    ];
+    const { state } = createState(createCluster(list, { localityWeights: { x: 1, y: 0 } }));
+    expect(state.pickSpare(0)?.endpoint.port).toBe(3);
+    expect(state.pickSpare(0, isNot(3))?.endpoint.port).toBe(2);
+  });
+
+  it('find spare ones where nothing was tried first, and those that fail last', () => {
+    const list = [0, 0, 1, 1, 2].map((priority, i) => endpoint(i + 1, { priority }));
+    const { state } = createState(createCluster(list, { panicPercent: 0 }));
+    const [near, , far, other] = state.endpoints;
+    for (let i = 0; i < 5; i++) state.onResult(found(state.endpoints[1]), 'local-error', undefined, 0);
+    expect(state.usableCount).toBe(3);
+    const tried = { endpoint: found(near), before: undefined };
+    Object.assign(found(other), { failuresInRow: 2, failedAtMs: 0 });
+    expect(new Set(repeat(50, () => state.pickSpare(0, undefined, tried)))).toEqual(new Set([far]));
+    const both = { endpoint: found(far), before: tried };
+    expect(state.pickSpare(0, undefined, both)?.endpoint.port).toBe(5);
+    expect(state.pickSpare(0, isNot(5), both)).toBe(other);
+  });
+
   it('spread over spare ones that are equal, by load where that differs', () => {
     const list = [endpoint(1), ...repeat(4, (i) => endpoint(10 + i, { priority: 1 }))];
     const { state } = createState(createCluster(list));
