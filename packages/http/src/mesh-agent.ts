@@ -13,6 +13,7 @@ import {
   failurePenaltyMs,
   noEndpoint,
   type Router,
+  type Tried,
   totalOf,
 } from '@inmesh/resilience';
 
@@ -85,6 +86,18 @@ function isDefaultPort(options: Options): boolean {
 /** What the last of several dials came to, and how many there were: an agent has no record that would tell. */
 function afterDials(error: MeshError, dials: number): MeshError {
   return totalOf(error, dials, error.reached);
+}
+
+/** The last one is beyond the near ones, which may all be out; but for it, those come first. */
+function pickAnother(
+  cluster: ClusterState,
+  nowMs: number,
+  tried: Tried,
+  isLast: boolean,
+): EndpointState | undefined {
+  const spare = (): EndpointState | undefined => cluster.pickSpare(nowMs, undefined, tried);
+  const first = isLast ? spare() : undefined;
+  return first ?? cluster.pickUntried(nowMs, tried) ?? spare() ?? cluster.rescue(nowMs, undefined, tried);
 }
 
 /**
@@ -192,7 +205,7 @@ export class MeshAgent extends Agent {
     let finish: () => void = () => {};
     const dial = new Promise<void>((resolve) => (finish = resolve));
     this.#dials.add(dial);
-    this.#dial(cluster, [], (error, socket) => {
+    this.#dial(cluster, undefined, 0, (error, socket) => {
       done?.(error, socket);
       this.#dials.delete(dial);
       finish();
@@ -226,7 +239,8 @@ export class MeshAgent extends Agent {
   /** Connects to an endpoint, and to others while that fails: nothing was sent yet. */
   #dial(
     cluster: ClusterState,
-    tried: readonly EndpointState[],
+    tried: Tried | undefined,
+    dials: number,
     done: OnSocket | undefined,
     failure?: MeshError,
   ): void {
@@ -238,15 +252,12 @@ export class MeshAgent extends Agent {
       return;
     }
     const startMs = runtime.now();
-    const isUntried = (one: EndpointState): boolean => !tried.includes(one);
-    const spare = (): EndpointState | undefined => cluster.pickSpare(startMs, isUntried);
-    // The last one is beyond the near ones, which may all be out; but for it, those come first.
     const endpoint =
-      (tried.length + 1 === maxDials ? spare() : undefined) ??
-      cluster.pick(startMs, isUntried) ??
-      (tried.length > 0 ? (spare() ?? cluster.rescue(startMs, isUntried)) : undefined);
+      tried === undefined
+        ? cluster.pick(startMs)
+        : pickAnother(cluster, startMs, tried, dials + 1 === maxDials);
     if (endpoint === undefined) {
-      const refusal = afterDials(failure ?? noEndpoint(cluster.cluster), tried.length);
+      const refusal = afterDials(failure ?? noEndpoint(cluster.cluster), dials);
       queueMicrotask(() => fail(refusal));
       return;
     }
@@ -271,12 +282,12 @@ export class MeshAgent extends Agent {
         cluster.connections--;
         cluster.onResult(endpoint, 'local-error', Math.max(nowMs - startMs, failurePenaltyMs), nowMs);
         cluster.onUnreachable();
-        const next = [...tried, endpoint];
-        if (next.length < maxDials) this.#dial(cluster, next, done, error);
+        const count = dials + 1;
+        if (count < maxDials) this.#dial(cluster, { endpoint, before: tried }, count, done, error);
         else {
           const cause =
             error ?? new MeshError('INMESH_ERR_CONNECT_FAILED', `cannot connect to ${cluster.name}`);
-          fail(afterDials(cause, next.length));
+          fail(afterDials(cause, count));
         }
       },
     );

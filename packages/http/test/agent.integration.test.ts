@@ -340,7 +340,7 @@ describe('agent', () => {
     const far = await mesh.serve((_request: IncomingMessage, response: ServerResponse) =>
       response.end('far'),
     );
-    const gates = Array.from({ length: 4 }, () => createTcpServer().listen(0, '127.0.0.1'));
+    const gates = Array.from({ length: 7 }, () => createTcpServer().listen(0, '127.0.0.1'));
     await Promise.all(gates.map((gate) => once(gate, 'listening')));
     const closed = gates.map((gate) => (gate.address() as AddressInfo).port);
     await Promise.all(gates.map((gate) => once(gate.close(), 'close')));
@@ -351,6 +351,11 @@ describe('agent', () => {
     expect(await ask('http://orders/', { agent: client.agent() })).toBe('far');
     expect(client.state('orders').ejected).toBe(0);
     expect(await (await client.fetch('http://orders/')).text()).toBe('far');
+    // With three of them out the far one has a share of its own.
+    const near = client.state('orders').endpoints.slice(0, 3);
+    for (const one of near)
+      for (let i = 0; i < 5; i++) client.state('orders').onResult(one, 'local-error', undefined, 0);
+    for (let i = 0; i < 30; i++) expect(await ask('http://orders/', { agent: client.agent() })).toBe('far');
   });
 
   it('keeps to the connections that a cluster may have, and says so', async () => {
