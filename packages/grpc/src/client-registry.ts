@@ -47,6 +47,8 @@ export interface ClientState {
   readonly live: LiveRpcs;
   /** Opens connections. */
   readonly dialer: Dialer;
+  /** Longest that calls are kept waiting for a connection, in milliseconds. */
+  readonly connectTimeoutMs?: number;
   /** Who we are. */
   readonly source: IdentitySource;
   /** Introduces us to peers, if anybody does. */

@@ -19,6 +19,8 @@ type Subchannel = experimental.SubchannelInterface;
 /** Retire connections when this part of their certificates' remaining life has passed. */
 const retireAt = 0.5;
 const longestTimerMs = 86_400_000;
+/** Longest wait for a connection, in milliseconds, unless it is configured. */
+const defaultConnectMs = 10_000;
 
 /** What an {@link EndpointSlot} is made of. */
 export interface EndpointSlotParts {
@@ -44,6 +46,7 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
   readonly #timer = createTimer(() => this.#replace());
   readonly #pause = new ReconnectPause();
   readonly #reconnect = createTimer(() => this.#wake());
+  readonly #patience = createTimer(() => this.#onSlow());
   /** Of the connection that was made last. */
   #use: ConnectionUse;
   /** Whether it waits to hear what the one before was, while calls wait for it. */
@@ -72,6 +75,8 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
   /** Why there is no connection; until there is one again, calls are not kept waiting for it. */
   #failure: MeshError | undefined;
   #lastError: MeshError | undefined;
+  /** Whether the connection that is being made counts as failed already. */
+  #isGivenUp = false;
 
   /** @param parts - What it is made of. */
   constructor(parts: EndpointSlotParts) {
@@ -180,6 +185,7 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
     const { client } = this.#parts;
     client.runtime.disarm(this.#timer);
     client.runtime.disarm(this.#reconnect);
+    client.runtime.disarm(this.#patience);
     this.#isOpen = false;
     this.#stopWatching();
     client.entries.delete(this.id);
@@ -205,7 +211,9 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
     const { runtime } = this.#parts.client;
     runtime.disarm(this.#timer);
     runtime.disarm(this.#reconnect);
+    runtime.disarm(this.#patience);
     this.#isOpen = false;
+    this.#isGivenUp = false;
     this.#drop(this.#current);
     if (this.#next !== undefined) this.#drop(this.#next);
     this.#next = undefined;
@@ -260,7 +268,28 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
       if (one?.getConnectivityState() === State.IDLE) one.startConnecting();
   }
 
+  /** Calls are not kept waiting longer: TCP may take minutes to say that nobody is there. It may still be made. */
+  #onSlow(): void {
+    if (!this.isConnecting) return;
+    const { cluster, endpoint } = this.#parts;
+    this.#isGivenUp = true;
+    this.#fail(
+      new MeshError(
+        'INMESH_ERR_CONNECT_TIMEOUT',
+        `${cluster.name} at ${endpoint.key} was not connected and secured within ${this.#connectMs} ms`,
+        { details: { cluster: cluster.name, address: endpoint.key }, stackless: true },
+      ),
+    );
+    this.#parts.onChange();
+  }
+
+  get #connectMs(): number {
+    return this.#parts.client.connectTimeoutMs ?? defaultConnectMs;
+  }
+
   #onState(now: State, message: string): void {
+    if (now === State.CONNECTING && this.isConnecting)
+      this.#parts.client.runtime.arm(this.#patience, this.#connectMs);
     if (now === State.READY) this.#use = this.#pause.onReady(this.#parts.client.runtime.now());
     if (now === State.TRANSIENT_FAILURE) this.#onFailure(message);
     // Not compared with the argument: listeners are handed what is inside the object that was made.
@@ -276,7 +305,9 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
   }
 
   #onReady(): void {
-    const { cluster, endpoint } = this.#parts;
+    const { client, cluster, endpoint } = this.#parts;
+    client.runtime.disarm(this.#patience);
+    this.#isGivenUp = false;
     cluster.onConnected(endpoint);
     this.#lastError = undefined;
     this.#failure = this.#isVerified
@@ -288,9 +319,8 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
   }
 
   #onFailure(message: string): void {
-    const { client, cluster, endpoint } = this.#parts;
-    cluster.onResult(endpoint, 'local-error', undefined, client.runtime.now());
-    this.#failure =
+    const { cluster, endpoint } = this.#parts;
+    const error =
       this.#lastError ??
       new MeshError(
         'INMESH_ERR_CONNECT_FAILED',
@@ -298,6 +328,16 @@ export class EndpointSlot implements EndpointEntry, AttemptPeer {
         { stackless: true },
       );
     this.#lastError = undefined;
+    if (this.#isGivenUp) this.#failure = error;
+    else this.#fail(error);
+    this.#isGivenUp = false;
+  }
+
+  #fail(error: MeshError): void {
+    const { client, cluster, endpoint } = this.#parts;
+    client.runtime.disarm(this.#patience);
+    this.#failure = error;
+    cluster.onResult(endpoint, 'local-error', undefined, client.runtime.now());
     // Names may resolve to others by now.
     cluster.onUnreachable();
   }

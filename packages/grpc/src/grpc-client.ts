@@ -34,6 +34,10 @@ export interface GrpcClientOptions {
   readonly clusters: Clusters;
   /** Opens connections. */
   readonly dialer: Dialer;
+  /**
+   * Longest that calls are kept waiting for a connection, in milliseconds, TCP and TLS included. @defaultValue 10,000
+   */
+  readonly connectTimeoutMs?: number;
   /** Who we are. */
   readonly source: IdentitySource;
   /** Layers of outbound calls. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { createManualRuntime } from '@inmesh/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TestMesh, type Unary } from './harness.js';
 
@@ -53,5 +54,26 @@ describe.each([
     while (unreachable.length === 0) await new Promise(setImmediate);
     for (let i = 0; i < 5; i++) expect(await client.unary('x')).toBe('far');
     expect(cluster().ejected).toBe(0);
+  });
+
+  it('calls the second when the first has not been connected for as long as that may take', async () => {
+    const runtime = createManualRuntime();
+    const far = await mesh.serve(named('far'));
+    const silent = await mesh.silentPort();
+    const { client, endpoints, cluster, unreachable } = await mesh.client([far.port], { runtime });
+    await client.unary('x');
+    endpoints().set([
+      { host: '127.0.0.1', port: silent, ...first },
+      { host: '127.0.0.1', port: far.port, ...second },
+    ]);
+    const reply = client.unary('x');
+    while (cluster().pending === 0) await new Promise(setImmediate);
+    await runtime.advance(9999);
+    expect([cluster().pending, unreachable]).toEqual([1, []]);
+    await runtime.advance(1);
+    // Not by the end of the handshake, which nobody waits for: TCP alone may take minutes.
+    expect(unreachable).toEqual(['echo']);
+    expect(await reply).toBe('far');
+    expect(await client.unary('x')).toBe('far');
   });
 });

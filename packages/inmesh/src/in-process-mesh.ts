@@ -327,6 +327,7 @@ export class InProcessMesh implements Mesh {
     this.#checkClients();
     this.#grpc ??= lazy.grpc().createGrpcClient({
       ...this.#forClients(),
+      connectTimeoutMs: this.config.values.connectTimeout,
       snapshot: this.#snapshot,
       onSnapshot: (listener) => {
         this.#onSnapshot.add(listener);
