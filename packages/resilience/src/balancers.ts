@@ -80,6 +80,8 @@ type Is = (endpoint: EndpointState, nowMs: number) => boolean;
 
 /** How many endpoints a pick looks at instead of bad ones. Finagle's effort. */
 const effort = 4;
+/** Of no more endpoints than these all are looked at instead. */
+const few = 16;
 
 /**
  * The least loaded of a few: distinct ones where shares are equal, drawn by share where they are not.
@@ -101,7 +103,30 @@ function bestOfPair(
   isBad: Is,
 ): Balancer {
   const count = endpoints.length;
-  const isFew = count <= effort + 1;
+  const isWaste = (one: EndpointState, nowMs: number, tried: Tried | undefined): boolean =>
+    wasTried(one, tried) || isBad(one, nowMs);
+  // By chance, not the next one: those that fail are often neighbours, and who is next to them is not to get it all.
+  const drawAnother = (
+    a: EndpointState,
+    b: EndpointState,
+    nowMs: number,
+    tried: Tried | undefined,
+  ): EndpointState | undefined => {
+    if (count > few) {
+      for (let n = 0; n < effort; n++) {
+        const one = at(endpoints, Math.floor(random() * count));
+        if (one !== a && one !== b && !isWaste(one, nowMs, tried)) return one;
+      }
+      return undefined;
+    }
+    // No array of them: every retry comes here.
+    let good = 0;
+    for (const one of endpoints) if (one !== a && one !== b && !isWaste(one, nowMs, tried)) good++;
+    let left = Math.floor(random() * good);
+    for (const one of endpoints)
+      if (one !== a && one !== b && !isWaste(one, nowMs, tried) && left-- === 0) return one;
+    return undefined;
+  };
   return {
     pick(nowMs, tried) {
       // One number for both: 2^53 of them are enough for pairs of any number of endpoints.
@@ -111,15 +136,9 @@ function bestOfPair(
       if (j >= i) j++;
       let a = at(endpoints, i);
       let b = at(endpoints, j);
-      for (let n = 1; n <= effort; n++) {
-        const isWasteA = wasTried(a, tried) || isBad(a, nowMs);
-        if (!isWasteA && !wasTried(b, tried) && !isBad(b, nowMs)) break;
-        // Of few each in turn. Of many by chance: those that fail are often neighbours, and who is next to them is not to
-        // get what all of them would.
-        const other = at(endpoints, isFew ? (j + n) % count : Math.floor(random() * count));
-        if (other === a || other === b || wasTried(other, tried) || isBad(other, nowMs)) continue;
-        if (isWasteA) a = other;
-        else b = other;
+      if (count > 2) {
+        if (isWaste(a, nowMs, tried)) a = drawAnother(a, b, nowMs, tried) ?? a;
+        if (isWaste(b, nowMs, tried)) b = drawAnother(a, b, nowMs, tried) ?? b;
       }
       const isTriedA = wasTried(a, tried);
       if (isTriedA !== wasTried(b, tried)) return isTriedA ? b : a;
