@@ -260,6 +260,22 @@ const again: readonly Mutant[] = [
     tests: ['resilience/test/balancers.test.ts', 'resilience/test/cluster-state.test.ts'],
   },
   {
+    name: 'what fails is taken for the least loaded',
+    package: 'resilience',
+    file: 'src/repick.ts',
+    find: 'else if (isFailing(one, nowMs)) failing = lessActive(failing, one);',
+    replace: '',
+    tests: ['resilience/test/cluster-state.test.ts'],
+  },
+  {
+    name: 'a far endpoint that has a share is not beyond the near ones',
+    package: 'resilience',
+    file: 'src/endpoint-levels.ts',
+    find: 'if (priorityOf(input, one) <= nearest && this.#isUsable.has(one)) continue;',
+    replace: 'if (this.#isUsable.has(one)) continue;',
+    tests: callDriver,
+  },
+  {
     name: 'the driver does not ask the budget',
     package: 'resilience',
     file: 'src/call-driver.ts',

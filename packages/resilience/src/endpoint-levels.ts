@@ -195,13 +195,11 @@ export class EndpointLevels {
     isAllowed: (endpoint: EndpointState) => boolean,
     tried?: Tried,
   ): EndpointState | undefined {
-    const { endpoints, nowMs } = input;
+    const { endpoints } = input;
     const count = endpoints.length;
     this.#isUsable ??= new Set(this.usable);
-    const triedLevels = new Set<number>();
-    for (let one = tried; one !== undefined; one = one.before)
-      triedLevels.add(priorityOf(input, one.endpoint));
-    const nearest = tried === undefined ? Number.POSITIVE_INFINITY : Math.min(...triedLevels);
+    const levels = levelsOf(input, tried);
+    const nearest = Math.min(...levels);
     // Equals in turn, not always the first of them.
     const start = Math.floor(this.#random() * count);
     let best: EndpointState | undefined;
@@ -209,11 +207,8 @@ export class EndpointLevels {
     for (let i = 0; i < count; i++) {
       const one = endpoints[(start + i) % count];
       if (one === undefined || one.isEjected || !isAllowed(one)) continue;
-      const level = priorityOf(input, one);
-      if (level <= nearest && this.#isUsable.has(one)) continue;
-      // Of a level, those that fail come last.
-      const near = level + (isFailing(one, nowMs) ? 0.5 : 0);
-      const rank = near + (hasNoWeight(input, one) ? 2 * lastRank : triedLevels.has(level) ? lastRank : 0);
+      if (priorityOf(input, one) <= nearest && this.#isUsable.has(one)) continue;
+      const rank = spareRank(input, levels, one);
       if (best !== undefined && (rank > bestRank || (rank === bestRank && one.active >= best.active)))
         continue;
       best = one;
@@ -221,6 +216,24 @@ export class EndpointLevels {
     }
     return best;
   }
+}
+
+function levelsOf(place: Place, tried: Tried | undefined): ReadonlySet<number> {
+  const levels = new Set<number>();
+  for (let one = tried; one !== undefined; one = one.before) levels.add(priorityOf(place, one.endpoint));
+  return levels;
+}
+
+/** How late it is a spare one's turn: in levels where something was tried, later; of a level, those that fail last. */
+function spareRank(
+  place: Place & Pick<LevelsInput, 'nowMs'>,
+  triedLevels: ReadonlySet<number>,
+  endpoint: EndpointState,
+): number {
+  const level = priorityOf(place, endpoint);
+  const near = isFailing(endpoint, place.nowMs) ? level + 0.5 : level;
+  if (hasNoWeight(place, endpoint)) return near + 2 * lastRank;
+  return triedLevels.has(level) ? near + lastRank : near;
 }
 
 function nested(shares: Shares, random: () => number): Balancer {
