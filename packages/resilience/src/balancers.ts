@@ -119,12 +119,18 @@ function bestOfPair(
       }
       return undefined;
     }
-    // No array of them: every retry comes here.
+    // No array of them, and no fraction: every retry comes here.
     let good = 0;
-    for (const one of endpoints) if (one !== a && one !== b && !isWaste(one, nowMs, tried)) good++;
-    let left = Math.floor(random() * good);
-    for (const one of endpoints)
+    for (let n = 0; n < count; n++) {
+      const one = at(endpoints, n);
+      if (one !== a && one !== b && !isWaste(one, nowMs, tried)) good++;
+    }
+    if (good === 0) return undefined;
+    let left = good === 1 ? 0 : Math.floor(random() * good);
+    for (let n = 0; n < count; n++) {
+      const one = at(endpoints, n);
       if (one !== a && one !== b && !isWaste(one, nowMs, tried) && left-- === 0) return one;
+    }
     return undefined;
   };
   return {
