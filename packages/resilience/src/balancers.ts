@@ -96,6 +96,14 @@ function powerOfChoices(input: BalancerInput, load: Load, isLess: IsLess, isBad:
     : bestOfDraws(input, load, isBad);
 }
 
+type DrawAnother = (
+  a: EndpointState,
+  b: EndpointState,
+  nowMs: number,
+  tried: Tried | undefined,
+) => EndpointState | undefined;
+type IsBetter = (one: EndpointState, ...than: Parameters<DrawAnother>) => boolean;
+
 function bestOfPair(
   endpoints: readonly EndpointState[],
   random: () => number,
@@ -105,17 +113,14 @@ function bestOfPair(
   const count = endpoints.length;
   const isWaste = (one: EndpointState, nowMs: number, tried: Tried | undefined): boolean =>
     wasTried(one, tried) || isBad(one, nowMs);
+  const isBetter: IsBetter = (one, a, b, nowMs, tried) =>
+    one !== a && one !== b && !isWaste(one, nowMs, tried);
   // By chance, not the next one: those that fail are often neighbours, and who is next to them is not to get it all.
-  const drawAnother = (
-    a: EndpointState,
-    b: EndpointState,
-    nowMs: number,
-    tried: Tried | undefined,
-  ): EndpointState | undefined => {
+  const drawAnother: DrawAnother = (a, b, nowMs, tried) => {
     if (count > few) {
       for (let n = 0; n < effort; n++) {
         const one = at(endpoints, Math.floor(random() * count));
-        if (one !== a && one !== b && !isWaste(one, nowMs, tried)) return one;
+        if (isBetter(one, a, b, nowMs, tried)) return one;
       }
       return undefined;
     }
@@ -123,13 +128,13 @@ function bestOfPair(
     let good = 0;
     for (let n = 0; n < count; n++) {
       const one = at(endpoints, n);
-      if (one !== a && one !== b && !isWaste(one, nowMs, tried)) good++;
+      if (isBetter(one, a, b, nowMs, tried)) good++;
     }
     if (good === 0) return undefined;
     let left = good === 1 ? 0 : Math.floor(random() * good);
     for (let n = 0; n < count; n++) {
       const one = at(endpoints, n);
-      if (one !== a && one !== b && !isWaste(one, nowMs, tried) && left-- === 0) return one;
+      if (isBetter(one, a, b, nowMs, tried) && left-- === 0) return one;
     }
     return undefined;
   };
